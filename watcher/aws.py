@@ -1,0 +1,102 @@
+"""Sessions, clients and errors of AWS-style services, for every part that talks to one.
+
+aiobotocore is imported when the first client is made: it takes a third of a second, and a configuration with
+directories only never needs it.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from pydantic import Field, SecretStr
+
+from watcher import plugin
+from watcher.errors import AccessRefused, ObjectNotFound, ObjectSuperseded, PermanentError, TransientError, WatcherError
+
+
+class ClientOptions(plugin.Options):
+    """How a service is reached. Without a key pair the usual chain applies: environment, profile, instance role."""
+
+    region: str = "us-east-1"
+    """The region of the bucket or queue."""
+    endpoint_url: str | None = None
+    """The address of a compatible service (MinIO, Ceph …); unset for AWS itself."""
+    access_key: str | None = None
+    """Access key id."""
+    secret_key: SecretStr | None = None
+    """Secret access key; write it as ``${credential:name}`` or ``${env:NAME}``."""
+    session_token: SecretStr | None = None
+    """Session token of temporary credentials."""
+    connect_timeout: float = Field(default=10, gt=0)
+    """Seconds to wait for a connection."""
+    read_timeout: float = Field(default=60, gt=0)
+    """Seconds to wait for an answer."""
+
+
+def client(
+    service: str, options: ClientOptions, *, pool: int = 50, addressing: str = "auto"
+) -> AbstractAsyncContextManager[Any]:
+    """A client of ``service`` (``s3``, ``sqs``), as an async context manager.
+
+    ``pool`` has to exceed the calls in flight: botocore's default of 10 lets long polls starve everything else.
+    """
+    from aiobotocore.config import AioConfig  # noqa: PLC0415  see the module
+    from aiobotocore.session import get_session  # noqa: PLC0415
+
+    config = AioConfig(
+        max_pool_connections=pool,
+        connect_timeout=options.connect_timeout,
+        read_timeout=options.read_timeout,
+        retries={"mode": "standard", "total_max_attempts": 4},
+        s3={"addressing_style": addressing},
+        # The newer checksums are sent in trailers, which Ceph, COS and older MinIO do not understand.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+    made: AbstractAsyncContextManager[Any] = get_session().create_client(
+        service,
+        region_name=options.region,
+        endpoint_url=options.endpoint_url,
+        aws_access_key_id=options.access_key,
+        aws_secret_access_key=options.secret_key.get_secret_value() if options.secret_key else None,
+        aws_session_token=options.session_token.get_secret_value() if options.session_token else None,
+        config=config,
+    )
+    return made
+
+
+_NOT_FOUND = {"404", "NoSuchKey", "NoSuchVersion", "NotFound", "NoSuchUpload"}
+_SUPERSEDED = {"412", "PreconditionFailed", "ConditionalRequestConflict"}
+_REFUSED = {
+    "401", "403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken",
+    "RequestTimeTooSkewed", "AuthFailure", "InvalidClientTokenId", "AccountProblem", "AllAccessDisabled",
+}  # fmt: skip
+_GONE = {
+    "NoSuchBucket": "the bucket does not exist",
+    "AWS.SimpleQueueService.NonExistentQueue": "the queue does not exist",
+    "QueueDoesNotExist": "the queue does not exist",
+}
+
+
+def translated(error: Exception, what: str) -> WatcherError:
+    """The project's error for one of botocore's (or of the network below it)."""
+    response = getattr(error, "response", None)
+    if not isinstance(response, dict):
+        if type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound"):
+            return AccessRefused(f"{what}: no credentials were found; set access_key and secret_key")
+        return TransientError(f"{what}: {error or type(error).__name__}")
+    code = str(response.get("Error", {}).get("Code", ""))
+    message = str(response.get("Error", {}).get("Message", "")) or code
+    status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    if code in _GONE:
+        return PermanentError(f"{what}: {_GONE[code]}")
+    if code in _NOT_FOUND:
+        return ObjectNotFound(f"{what} does not exist")
+    if code in _SUPERSEDED or status == 412:
+        return ObjectSuperseded(f"{what} was overwritten since it was seen")
+    if code in _REFUSED or status in (401, 403):
+        return AccessRefused(f"{what}: {message}; check the key pair, its permissions and this machine's clock")
+    if status in (429, 500, 502, 503, 504) or status == 0 or code in ("SlowDown", "RequestTimeout"):
+        return TransientError(f"{what}: {message}")
+    return PermanentError(f"{what}: {message}")

@@ -1,0 +1,262 @@
+"""The composition root: settings become objects, objects run in one TaskGroup until a signal comes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from watcher import catalog, log, settings, systemd
+from watcher.catalog import Catalog
+from watcher.dispatcher import Dispatcher
+from watcher.errors import ConfigurationError, Problem, WatcherError
+from watcher.executors.embedded import Options as EmbeddedOptions
+from watcher.media import containment, ffmpeg
+from watcher.media.containment import Containment, Limits
+from watcher.media.probe import Probe
+from watcher.media.workdir import WorkRoot
+from watcher.publisher import Publisher
+from watcher.runner import Runner
+from watcher.settings import Settings
+from watcher.sources.base import Source
+from watcher.state.store import State
+from watcher.steps.base import EncoderOptions
+from watcher.worker import Worker
+
+_log = log.get("daemon")
+
+PURGE_INTERVAL = 3600.0
+HANG = 60.0
+"""Seconds without progress of the event loop's parts after which systemd is no longer told that all is well."""
+
+
+@dataclass(slots=True)
+class Parts:
+    """Everything that is open while the daemon runs."""
+
+    settings: Settings
+    state: State
+    worker: Worker
+    work: WorkRoot
+    runner: Runner
+    publisher: Publisher
+    dispatcher: Dispatcher
+    containment: Containment
+
+    def use(self, current: Catalog) -> None:
+        """Put a catalog in force: for what matches and what starts from now on."""
+        self.dispatcher.catalog = current
+        self.runner.catalog = current
+
+
+async def media_tools(configured: Settings) -> tuple[Containment, Path]:
+    """The containment in force and the ffmpeg program."""
+    contained = await containment.detect(configured.media.containment)
+    if configured.media.containment == "bubblewrap" and contained.kind != "bubblewrap":
+        message = "bubblewrap is asked for, but it is not installed or may not make namespaces here"
+        raise ConfigurationError([Problem("media.containment", message)])
+    return contained, ffmpeg.locate(configured.media.ffmpeg)
+
+
+def make_worker(configured: Settings, contained: Containment, program: Path, work: WorkRoot) -> Worker:
+    """The worker that runs units in this process."""
+    options = configured.executor_options
+    assert isinstance(options, EmbeddedOptions)  # noqa: S101  the one executor there is
+    limits = Limits(options.memory, int(options.cpu_time), options.output_size)
+    return Worker(
+        storages=configured.storages,
+        work=work,
+        probe=Probe(contained, limits),
+        ffmpeg=ffmpeg.FFmpeg(
+            program, contained, limits, options.threads_per_unit, timeout=options.timeout, stall=options.stall
+        ),
+        encoder=EncoderOptions(configured.media.speed),
+    )
+
+
+@asynccontextmanager
+async def opened(configured: Settings) -> AsyncIterator[Parts]:
+    """Open the state (as its one owner), the storages and what runs on them."""
+    contained, program = await media_tools(configured)
+    async with AsyncExitStack() as stack:
+        state = await stack.enter_async_context(State(configured.database, max_hops=configured.max_hops))
+        state.database.lock()
+        work = WorkRoot(configured.work_dir)
+        left = await asyncio.to_thread(work.prepare)
+        for storage in configured.storages.values():
+            await stack.enter_async_context(storage)
+        await _clean_up(configured, state, left)
+        worker = make_worker(configured, contained, program, work)
+        publisher = Publisher(state, configured.notifiers)
+        runner = Runner(
+            state,
+            worker,
+            configured.executor,
+            configured.notifiers,
+            publisher.wake,
+            work_dir=configured.work_dir,
+            min_free_space=configured.media.min_free_space,
+        )
+        dispatcher = Dispatcher(state, configured.storages, runner.wake)
+        yield Parts(configured, state, worker, work, runner, publisher, dispatcher, contained)
+
+
+async def _clean_up(configured: Settings, state: State, left: int) -> None:
+    """What a killed daemon left behind: half-written outputs, work directories, claimed tasks."""
+    unfinished = await state.outputs.unfinished()
+    for storage, key, task_id in unfinished:
+        if storage in configured.storages:
+            try:
+                await configured.storages[storage].discard(key, task_id)
+            except WatcherError as error:
+                _log.warning("a half-written output can't be removed", object=f"{storage}/{key}", error=str(error))
+    recovered = await state.tasks.recover()
+    if left or unfinished or recovered:
+        _log.info("recovered", tasks=recovered, unfinished_outputs=len(unfinished), work_directories=left)
+
+
+async def apply_files(parts: Parts, found: catalog.Found) -> Catalog:
+    """Make the state hold the workflows of the files, and put them in force."""
+    stored = await parts.state.workflows.apply([(str(item.path), item.workflow) for item in found.workflows])
+    current = Catalog.build(stored, found.templates, parts.settings.regions)
+    parts.use(current)
+    return current
+
+
+class Daemon:
+    """``watcher run``."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._reload = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until SIGTERM or SIGINT; raises ConfigurationError when it can't start."""
+        started = time.monotonic()
+        configured = await asyncio.to_thread(settings.load, self._file)
+        found = await asyncio.to_thread(catalog.read, configured)
+        mistakes = [problem for problem in found.problems if not problem.warning]
+        if mistakes:
+            raise ConfigurationError(mistakes)
+        self._install_signals()
+        async with opened(configured) as parts:
+            current = await apply_files(parts, found)
+            for problem in found.problems:
+                _log.warning("workflow", where=problem.path, note=problem.message)
+            self._greet(parts, current, started)
+            await self._serve(parts, list(configured.sources.values()))
+        systemd.notify(STATUS="stopped")
+        _log.info("stopped")
+
+    def _greet(self, parts: Parts, current: Catalog, started: float) -> None:
+        strength = "own namespaces, no network" if parts.containment.kind == "bubblewrap" else "resource limits only"
+        _log.info("containment of ffmpeg", kind=parts.containment.kind, means=strength)
+        if not parts.settings.sources:
+            _log.warning("no sources are configured: no object will be heard of")
+        if not current.enabled:
+            _log.warning("no workflow is enabled: objects are recorded and start nothing")
+        seconds = round(time.monotonic() - started, 2)
+        _log.info("ready", workflows=len(current.workflows), enabled=current.enabled, seconds=seconds)
+        systemd.notify(READY=1, STATUS=f"{current.enabled} workflows enabled")
+
+    def _install_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_stop)
+        loop.add_signal_handler(signal.SIGHUP, self._reload.set)
+
+    def _on_stop(self) -> None:
+        if self._stop.is_set():
+            self._hurry.set()
+        self._stop.set()
+
+    async def _serve(self, parts: Parts, sources: Sequence[Source]) -> None:
+        dispatching = asyncio.create_task(parts.dispatcher.run(sources), name="dispatcher")
+        running = asyncio.create_task(parts.runner.run(), name="runner")
+        publishing = asyncio.create_task(parts.publisher.run(), name="publisher")
+        helpers = [
+            asyncio.create_task(self._reloads(parts), name="reload"),
+            asyncio.create_task(self._alive(parts), name="watchdog"),
+            asyncio.create_task(self._purge(parts), name="purge"),
+        ]
+        stop = asyncio.create_task(self._stop.wait(), name="stop")
+        essential: list[asyncio.Task[None]] = [dispatching, running, publishing, *helpers]
+        try:
+            await asyncio.wait([stop, *essential], return_when=asyncio.FIRST_COMPLETED)
+            for task in essential:
+                if task.done():
+                    task.result()
+            await self._wind_down(parts, dispatching)
+        finally:
+            stop.cancel()
+            for task in essential:
+                task.cancel()
+            await asyncio.gather(stop, *essential, return_exceptions=True)
+
+    async def _wind_down(self, parts: Parts, dispatching: asyncio.Task[None]) -> None:
+        """Stop receiving at once, let tasks end, send the events that are ready."""
+        drain = parts.settings.drain
+        systemd.notify(STOPPING=1, STATUS="draining", EXTEND_TIMEOUT_USEC=int((drain + 30) * 1_000_000))
+        _log.info("stopping", running=parts.runner.running)
+        dispatching.cancel()
+        await asyncio.wait([dispatching])
+        draining = asyncio.create_task(parts.runner.drain(drain))
+        hurry = asyncio.create_task(self._hurry.wait())
+        await asyncio.wait([draining, hurry], return_when=asyncio.FIRST_COMPLETED)
+        if not draining.done():  # a second signal: do not wait
+            draining.cancel()
+            await asyncio.wait([draining])
+            await parts.runner.drain(0)
+        hurry.cancel()
+        await parts.publisher.flush(min(5.0, drain))
+
+    async def _reloads(self, parts: Parts) -> None:
+        while True:
+            await self._reload.wait()
+            self._reload.clear()
+            systemd.notify(RELOADING=1, MONOTONIC_USEC=time.monotonic_ns() // 1000)
+            await self._reload_once(parts)
+            systemd.notify(READY=1)
+
+    async def _reload_once(self, parts: Parts) -> None:
+        """Workflows and templates are read anew; if anything is wrong, the old set stays in force as a whole."""
+        found = await asyncio.to_thread(catalog.read, parts.settings)
+        mistakes = [problem for problem in found.problems if not problem.warning]
+        for problem in found.problems:
+            _log.log(40 if not problem.warning else 30, "workflow", where=problem.path, note=problem.message)
+        if mistakes:
+            _log.error("reload refused, the old workflows stay in force", mistakes=len(mistakes))
+            return
+        try:
+            current = await apply_files(parts, found)
+        except WatcherError as error:
+            _log.error("reload failed, the old workflows stay in force", error=str(error))
+            return
+        parts.runner.wake()
+        _log.info("reloaded", workflows=len(current.workflows), enabled=current.enabled)
+
+    async def _alive(self, parts: Parts) -> None:
+        """Tell systemd that all is well, as long as each part makes progress."""
+        interval = systemd.watchdog_interval()
+        while True:
+            await asyncio.sleep(interval or 3600.0)
+            oldest = min(parts.runner.progress, parts.publisher.progress)
+            if interval is not None and time.monotonic() - oldest < HANG:
+                systemd.notify(WATCHDOG=1, STATUS=self._status(parts))
+
+    def _status(self, parts: Parts) -> str:
+        counters = parts.dispatcher.counters
+        return f"{counters.received} events, {counters.tally.new} new objects, {parts.runner.running} tasks running"
+
+    async def _purge(self, parts: Parts) -> None:
+        while True:
+            with contextlib.suppress(WatcherError):
+                await parts.state.tasks.purge(time.time() - parts.settings.retention.tasks)
+            await asyncio.sleep(PURGE_INTERVAL)

@@ -1,0 +1,1 @@
+"""Where units run: one file per kind, its name is the ``type:`` in the configuration."""

@@ -1,0 +1,1 @@
+"""Probing, the render graph and the ffmpeg process: everything that touches media."""

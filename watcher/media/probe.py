@@ -1,0 +1,144 @@
+"""Facts about media files, from a contained child process."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from watcher.errors import MediaError
+from watcher.media import process
+from watcher.media.containment import Containment, Limits, module_folder, python_paths
+from watcher.media.graph import MAX_STREAMS, OPEN_OPTIONS
+from watcher.model.media_info import AudioStream, MediaInfo, VideoStream
+
+_CHILD = Path(__file__).with_name("probe_child.py")
+_NAMES = {
+    "primaries": {1: "bt709", 5: "bt470bg", 6: "smpte170m", 9: "bt2020", 12: "smpte432"},
+    "space": {0: "gbr", 1: "bt709", 5: "bt470bg", 6: "smpte170m", 9: "bt2020nc", 10: "bt2020c"},
+    "transfer": {1: "bt709", 4: "gamma22", 6: "smpte170m", 13: "iec61966-2-1", 14: "bt2020-10", 16: "smpte2084",
+                 18: "arib-std-b67"},
+}  # fmt: skip
+"""Names of the code points of ITU-T H.273, as ffprobe prints them; what is not here is left empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Opens media with PyAV in child processes; ``timeout`` is in seconds, for one call."""
+
+    containment: Containment
+    limits: Limits
+    timeout: float = 120.0
+
+    async def source(self, path: Path) -> MediaInfo:
+        """What an input holds; raises MediaError ``SourceFileError`` when it can't be opened as media."""
+        (found,) = await self._ask([path], [path], OPEN_OPTIONS, count=False)
+        if isinstance(found, str):
+            raise MediaError("SourceFileError", f"the source can't be opened as media: {found}")
+        if len(found.video) + len(found.audio) + found.other_streams > MAX_STREAMS:
+            raise MediaError("SourceFileError", f"the source has more than {MAX_STREAMS} streams")
+        if not found.video and not found.audio:
+            raise MediaError("SourceFileError", "the source has neither a video nor an audio stream")
+        return found
+
+    async def outputs(self, paths: Sequence[Path], directory: Path) -> list[MediaInfo | str]:
+        """What we wrote, every packet counted; a text in place of facts says why a file can't be read."""
+        return await self._ask(paths, [directory], {}, count=True) if paths else []
+
+    async def _ask(
+        self, paths: Sequence[Path], readable: list[Path], options: dict[str, str], *, count: bool
+    ) -> list[MediaInfo | str]:
+        answers: list[MediaInfo | str] = []
+
+        def on_line(line: str) -> bool:
+            answers.append(_decode(line))
+            return True
+
+        request = {"files": [{"path": str(path), "count": count} for path in paths], "options": options}
+        result = await process.run(
+            self.containment.wrap(
+                [sys.executable, "-I", str(_CHILD)],
+                limits=self.limits,
+                read=[*python_paths("av"), _CHILD, *readable],
+                write=None,
+            ),
+            on_line=on_line,
+            timeout=self.timeout,
+            stall=self.timeout,
+            stdin=json.dumps(request).encode(),
+            environment={
+                "WATCHER_PROBE_PATH": json.dumps([str(module_folder("av"))]),
+                "PATH": os.defpath,
+                "LANG": "C.UTF-8",
+            },
+        )
+        missing = len(paths) - len(answers)
+        if missing:
+            reason = result.errors[-1] if result.errors else f"exit status {result.status}"
+            answers += [f"the probe ended early ({reason})"] * missing
+        return answers
+
+
+def _decode(line: str) -> MediaInfo | str:
+    try:
+        facts = json.loads(line)
+        return str(facts["error"]) if "error" in facts else _media_info(facts)
+    except (ValueError, KeyError, TypeError) as error:
+        return f"the probe answered nonsense: {error}"
+
+
+def _media_info(facts: dict[str, Any]) -> MediaInfo:
+    duration = float(facts["duration"])
+    return MediaInfo(
+        container=str(facts["container"]),
+        duration=duration
+        or max((float(stream["duration"]) for stream in facts["video"] + facts["audio"]), default=0.0),
+        bitrate=int(facts["bitrate"]),
+        size=int(facts["size"]),
+        video=tuple(_video(stream) for stream in facts["video"]),
+        audio=tuple(_audio(stream) for stream in facts["audio"]),
+        other_streams=int(facts["other"]),
+    )
+
+
+def _video(stream: dict[str, Any]) -> VideoStream:
+    turned = stream["rotate"] % 180 == 90
+    width, height = int(stream["width"]), int(stream["height"])
+    numerator, denominator = stream["fps"]
+    primaries, space, transfer = stream["color"]
+    return VideoStream(
+        index=int(stream["index"]),
+        codec=str(stream["codec"]),
+        width=height if turned else width,
+        height=width if turned else height,
+        fps=Fraction(numerator, denominator or 1),
+        bitrate=int(stream["bitrate"]),
+        duration=float(stream["duration"]),
+        pixel_format=str(stream["pixel_format"]),
+        bit_depth=int(stream["bit_depth"]),
+        rotate=int(stream["rotate"]) % 360,
+        frames=int(stream["frames"]),
+        color_primaries=_NAMES["primaries"].get(primaries, ""),
+        color_space=_NAMES["space"].get(space, ""),
+        color_transfer=_NAMES["transfer"].get(transfer, ""),
+        profile=str(stream["profile"]),
+        level=int(stream["level"]),
+        attached_picture=bool(stream["picture"]),
+    )
+
+
+def _audio(stream: dict[str, Any]) -> AudioStream:
+    return AudioStream(
+        index=int(stream["index"]),
+        codec=str(stream["codec"]),
+        sample_rate=int(stream["sample_rate"]),
+        channels=int(stream["channels"]),
+        bitrate=int(stream["bitrate"]),
+        duration=float(stream["duration"]),
+        profile=str(stream["profile"]),
+    )

@@ -1,0 +1,116 @@
+"""Objects, their versions, and the events that say that one appeared.
+
+An object version has one identity for all sources, so that a notification, a listing and a folder scan
+that speak of the same bytes write the same ledger row: ``v:<versionId>`` in a versioned bucket,
+otherwise ``e:`` + ETag + size + LastModified (whole seconds). Event times are never part of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+MARKER = "watcher-lineage"
+"""Metadata key on every output: the ids of the workflows that led to it, oldest first, joined by commas."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """One version of one object, as a HEAD, a listing or a stat showed it.
+
+    ``size`` is in bytes, ``last_modified`` in whole seconds since 1970 (UTC); ``etag`` is opaque.
+    ``version_id`` is None in an unversioned bucket. ``metadata`` is None where it was not asked for
+    (a listing has none).
+    """
+
+    storage: str
+    key: str
+    size: int
+    etag: str
+    last_modified: int
+    version_id: str | None = None
+    metadata: Mapping[str, str] | None = field(default=None, compare=False)
+
+    @property
+    def identity(self) -> str:
+        """What tells this version from every other version of the same key."""
+        if self.version_id is not None:
+            return f"v:{self.version_id}"
+        return f"e:{self.etag}:{self.size}:{self.last_modified}"
+
+    @property
+    def uri(self) -> str:
+        """``storage/key``, the way a person writes it."""
+        return f"{self.storage}/{self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectEvent:
+    """ "This object appeared, in this version."
+
+    ``info`` is there when the source saw the object itself (a listing, a stat). A notification only
+    knows some of it and leaves ``info`` None; the dispatcher then asks the storage. ``existing`` marks
+    objects that were there before the source looked for the first time.
+    """
+
+    storage: str
+    key: str
+    source: str
+    info: ObjectInfo | None = None
+    version_id: str | None = None
+    existing: bool = False
+
+
+def digest(*fields: str) -> bytes:
+    """16 bytes that stand for the fields; length-prefixed, so ``("a", "bc")`` differs from ``("ab", "c")``."""
+    state = hashlib.blake2b(digest_size=16)
+    for item in fields:
+        data = item.encode("utf-8", "surrogateescape")
+        state.update(len(data).to_bytes(4, "big"))
+        state.update(data)
+    return state.digest()
+
+
+def version_digest(info: ObjectInfo) -> bytes:
+    """The ledger's primary key of an object version."""
+    return digest(info.storage, info.key, info.identity)
+
+
+def key_digest(storage: str, key: str) -> bytes:
+    """The primary key of an object in whatever version, for the registry of outputs."""
+    return digest(storage, key)
+
+
+def file_version(storage: str, key: str, status: os.stat_result) -> ObjectInfo:
+    """The version of a file in a directory: its modification time in nanoseconds, and its size.
+
+    The inode is left out: on network and FUSE file systems it may change at each mount, which would make
+    every file new.
+    """
+    return ObjectInfo(
+        storage=storage,
+        key=key,
+        size=status.st_size,
+        etag=f"{status.st_mtime_ns:x}",
+        last_modified=status.st_mtime_ns // 1_000_000_000,
+        metadata={},
+    )
+
+
+def directory_of(key: str) -> str:
+    """The directory of a key as the contract writes it: ``a/b/c.mp4`` is in ``/a/b/``."""
+    head = posixpath.dirname(key)
+    return f"/{head}/" if head else "/"
+
+
+def parse_lineage(text: str | None) -> tuple[int, ...]:
+    """The workflow ids in a marker; what is not a number is left out."""
+    return tuple(int(part) for part in (text or "").split(",") if part.strip().isdecimal())
+
+
+def format_lineage(lineage: tuple[int, ...]) -> str:
+    """The inverse of :func:`parse_lineage`."""
+    return ",".join(str(workflow_id) for workflow_id in lineage)

@@ -1,0 +1,52 @@
+"""A unit: the piece of work an executor runs. Plain data that needs nothing but storages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from watcher.model.inputs import StepInput
+from watcher.model.objects import ObjectInfo
+from watcher.model.task import StepResult
+from watcher.model.templates import Template
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """A sub-task with everything resolved. ``template`` is None when ``problem`` says why there is none.
+
+    ``storage`` is the name of the output storage, ``storage_echo`` its wire structure in snake_case,
+    ``directory`` the output directory (``/…/``).
+    """
+
+    spec: StepInput
+    template: Template | None
+    storage: str
+    storage_echo: dict[str, Any]
+    directory: str
+    problem: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """All sub-tasks of one task over one object version. ``lineage`` ends with the task's own workflow."""
+
+    task_id: str
+    source: ObjectInfo
+    steps: tuple[PlannedStep, ...]
+    lineage: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a unit: ``code`` is an ErrCodeExt when the source itself was unusable."""
+
+    results: tuple[StepResult, ...]
+    code: str = ""
+    message: str = ""
+    metadata: dict[str, Any] | None = None
+
+
+Report = Callable[[tuple[StepResult, ...], dict[str, Any] | None], None]
+"""Called with how the sub-tasks stand, and the source's facts once they are known."""

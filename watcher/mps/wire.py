@@ -1,0 +1,166 @@
+"""Between the wire's PascalCase and the model's snake_case.
+
+One pair of functions converts names; everything else follows from the types of the model. A mistake is
+reported under the path the person wrote (``Trigger.CosFileUploadTrigger.Dir``), all mistakes at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from watcher.errors import ConfigurationError, Problem
+
+M = TypeVar("M", bound=BaseModel)
+
+_SPECIAL = {
+    "tehd_config": "TEHDConfig",
+    "aws_sqs": "AwsSQS",
+    "vod_input_info": "VODInputInfo",
+    "vod_output_storage": "VODOutputStorage",
+}
+_SPECIAL_BACK = {wire: name for name, wire in _SPECIAL.items()}
+_BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+_SYNONYMS = {"libx264": "h264", "libx265": "h265", "libfdk_aac": "aac", "libmp3lame": "mp3"}
+"""Codec names that stored presets report in place of the documented ones (templates.md, section 2)."""
+
+NOT_SUPPORTED: dict[str, tuple[object, ...]] = {
+    # workflow
+    "AiContentReviewTask": (),
+    "AiAnalysisTask": (),
+    "AiRecognitionTask": (),
+    "AnimatedGraphicTaskSet": (),
+    "AdaptiveDynamicStreamingTaskSet": (),
+    "VODOutputStorage": (),
+    # sub-tasks
+    "WatermarkSet": (),
+    "BlindWatermark": (),
+    "MosaicSet": (),
+    "HeadTailParameter": (),
+    "ExtInfo": (),
+    # templates
+    "TEHDConfig": (),
+    "EnhanceConfig": (),
+    "StdExtInfo": (),
+    "SubtitleTemplate": (),
+    "AddonAudioStream": (),
+    "AddOnSubtitles": (),
+    "FpsDenominator": (0, 1),
+    "SegmentType": (0,),
+    "Sar": ("default",),
+    "NoScenecut": (0,),
+    "RawPts": (0,),
+    "Compress": (-1,),
+    "ContentAdaptStream": (0,),
+    "SegmentSpecificInfo": (),
+    "Stereo3dType": ("side_by_side",),
+    "ScenarioBased": (0,),
+    "SceneType": ("normal",),
+    "CompressType": ("standard_compress",),
+    "TrackChannelInfo": (),
+    "AudioLanguage": (),
+    "AudioName": (),
+    "DefaultTrack": (False,),
+    "StreamSelects": (),
+}
+"""Members of the MPS model that this version refuses by name, with the values that ask for nothing."""
+
+_WHAT_TO_DO = {
+    "S3SecretId": "put the key pair into the settings, under `storages`, and leave it out here",
+    "S3SecretKey": "put the key pair into the settings, under `storages`, and leave it out here",
+    "AwsSQS": "name the queue in the settings, as a source of type sqs, and leave it out here",
+}
+
+
+def to_wire(name: str) -> str:
+    """``web_vtt_path`` → ``WebVttPath``."""
+    return _SPECIAL.get(name) or "".join(part[:1].upper() + part[1:] for part in name.split("_"))
+
+
+def from_wire(name: str) -> str:
+    """``WebVttPath`` → ``web_vtt_path``; a name that is not the wire's own spelling comes back unchanged."""
+    snake = _SPECIAL_BACK.get(name) or _BOUNDARY.sub("_", name).lower()
+    return snake if to_wire(snake) == name else name
+
+
+def encode(value: Any) -> Any:
+    """A model's plain data with wire names."""
+    if isinstance(value, BaseModel):
+        return encode(value.model_dump())
+    if isinstance(value, Mapping):
+        return {to_wire(str(key)): encode(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [encode(item) for item in value]
+    return value
+
+
+def decode(model: type[M], body: object, path: str = "") -> M:
+    """The model that a wire body describes; raises ConfigurationError with a problem per mistake."""
+    problems: list[Problem] = []
+    plain = _rename(body, path, problems)
+    if problems:
+        raise ConfigurationError(problems)
+    try:
+        return model.model_validate(plain)
+    except ValidationError as error:
+        raise ConfigurationError(_problem(item, path) for item in error.errors(include_url=False)) from None
+
+
+def _rename(value: object, path: str, problems: list[Problem]) -> object:
+    if isinstance(value, dict):
+        renamed: dict[str, object] = {}
+        for key, item in value.items():
+            place = _join(path, key)
+            if item is None:  # absent and null mean the same in the MPS model
+                continue
+            if key in NOT_SUPPORTED:
+                if item not in ("", [], {}, *NOT_SUPPORTED[key]):
+                    problems.append(Problem(place, "is part of the MPS model, but this version does not support it"))
+                continue
+            if key in _WHAT_TO_DO:
+                problems.append(Problem(place, _WHAT_TO_DO[key]))
+                continue
+            name = from_wire(str(key))
+            if name == key:
+                problems.append(Problem(place, _unknown(str(key))))
+                continue
+            if key == "Codec" and isinstance(item, str):
+                item = _SYNONYMS.get(item, item)  # noqa: PLW2901
+            renamed[name] = _rename(item, place, problems)
+        return renamed
+    if isinstance(value, list):
+        return [_rename(item, _join(path, index), problems) for index, item in enumerate(value)]
+    return value
+
+
+def _unknown(key: str) -> str:
+    suggestion = to_wire(key) if key.islower() or "_" in key else key
+    return "unknown field" + (f"; names are written like {suggestion}" if suggestion != key else "")
+
+
+def _join(path: str, part: object) -> str:
+    if isinstance(part, int):
+        return f"{path}[{part}]"
+    return f"{path}.{part}" if path else str(part)
+
+
+def _problem(error: Any, path: str) -> Problem:
+    for part in error["loc"]:
+        path = _join(path, part if isinstance(part, int) else to_wire(str(part)))
+    if error["type"] == "extra_forbidden":
+        return Problem(path, "unknown field")
+    if error["type"] == "missing":
+        return Problem(path, "is required")
+    return Problem(path, sentence(error))
+
+
+def sentence(error: Any) -> str:
+    """A pydantic error as a sentence, with the value that was refused."""
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "value_error":
+        return message
+    return f"{message[:1].lower()}{message[1:]}, not {str(error['input'])[:80]!r}"

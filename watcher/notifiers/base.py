@@ -1,0 +1,44 @@
+"""The contract of a notifier: take one task event, whole, or raise."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A task event as it is sent. The same event sent again has the same ``event_id``."""
+
+    event_id: str
+    task_id: str
+    workflow: str
+    body: bytes
+
+
+class Notifier(ABC):
+    """One destination. It keeps no queue and does not retry: the outbox does both, for all of them."""
+
+    name: str
+    mode: str = "Finish"
+    """``Finish`` or ``Change``: which events of a task it gets."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    @abstractmethod
+    async def publish(self, message: Message) -> None:
+        """Return when the destination has confirmed the event.
+
+        Raises TransientError when it may be tried again, PermanentError when the destination will never take it.
+        """
+
+    async def check(self) -> None:  # noqa: B027  most can be checked, those that need nothing can stay as they are
+        """Raise a WatcherError, in words for a person, unless the destination can be reached."""

@@ -1,0 +1,321 @@
+"""The settings: ``watcher.yaml`` and the environment, every mistake reported with its path, all at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from watcher import credentials, plugin
+from watcher.errors import ConfigurationError, Problem
+from watcher.executors.base import Executor
+from watcher.notifiers.base import Notifier
+from watcher.plugin import Bytes, Seconds
+from watcher.sources.base import Source
+from watcher.storage.base import Storage
+
+SEARCHED = ("config/watcher.yaml", "watcher.yaml", "/etc/watcher/watcher.yaml")
+"""Where a configuration is looked for when none is named."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class LogSettings(_Section):
+    """How the daemon logs, on standard output."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least important lines that are shown."""
+    format: Literal["auto", "console", "json"] = "auto"
+    """``auto`` is JSON under systemd and text elsewhere."""
+
+
+class MediaSettings(_Section):
+    """How media is processed."""
+
+    ffmpeg: str | None = None
+    """The ffmpeg program; unset for the one that comes along (imageio-ffmpeg)."""
+    work_dir: Path | None = None
+    """Where inputs and outputs are kept while a task runs; unset: ``work`` beside the state."""
+    containment: Literal["auto", "bubblewrap", "limits"] = "auto"
+    """What keeps ffmpeg in: ``auto`` is the strongest that works here. ``bubblewrap`` refuses to start without it."""
+    speed: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"] = (
+        "veryfast"
+    )
+    """Preset of x264 and x265: slower ones make better pictures of the same bit rate."""
+    min_free_space: Bytes = 256 * 1024**2
+    """No task is started while the work directory's disk has less free space."""
+
+
+class RetentionSettings(_Section):
+    """How long finished tasks are kept. The ledger of objects is never emptied by time."""
+
+    tasks: Annotated[Seconds, Field(gt=0)] = 30 * 86_400.0
+    """Finished tasks and delivered events older than this are forgotten."""
+
+
+class _Body(BaseSettings):
+    """The shape of the file. Families are read as plain data here and handed to their plugins afterwards."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="WATCHER_", env_nested_delimiter="__", extra="forbid", frozen=True, use_attribute_docstrings=True
+    )
+
+    state: str = "sqlite:///watcher.db"
+    """Where the state is kept: ``sqlite:///relative.db`` or ``sqlite:////absolute.db``."""
+    storages: dict[str, dict[str, Any]] = {}
+    """Buckets, by the name that triggers use."""
+    sources: dict[str, dict[str, Any]] = {}
+    """Where object events come from."""
+    notifiers: dict[str, dict[str, Any]] = {}
+    """Where task events go, for all workflows."""
+    executor: dict[str, Any] = {"type": "embedded"}
+    """Where units run."""
+    workflows: Path = Path("workflows")
+    """Folder of workflow files: CreateWorkflow bodies plus ``Enabled: true``."""
+    templates: Path = Path("templates")
+    """Folder of template files; the presets are always there."""
+    max_hops: Annotated[int, Field(ge=1, le=100)] = 3
+    """How many workflows may feed each other in a row, where they accept outputs."""
+    drain: Annotated[Seconds, Field(ge=0)] = 30.0
+    """How long running tasks may go on after SIGTERM before they are put back into the queue."""
+    media: MediaSettings = MediaSettings()
+    log: LogSettings = LogSettings()
+    retention: RetentionSettings = RetentionSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file, which is passed in as the initial values."""
+        assert isinstance(init_settings, InitSettingsSource)  # noqa: S101
+        return env_settings, init_settings
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings, checked. Paths are absolute; families hold objects that were made but not opened yet."""
+
+    file: Path
+    database: Path
+    workflows: Path
+    templates: Path
+    work_dir: Path
+    max_hops: int
+    drain: float
+    media: MediaSettings
+    log: LogSettings
+    retention: RetentionSettings
+    storages: Mapping[str, Storage]
+    sources: Mapping[str, Source]
+    notifiers: Mapping[str, Notifier]
+    executor: Executor
+    executor_options: plugin.Options
+    warnings: tuple[Problem, ...] = field(default=())
+
+    @property
+    def regions(self) -> dict[str, str]:
+        """The region of each storage that has one."""
+        return {name: storage.region for name, storage in self.storages.items() if storage.region is not None}
+
+
+def find(given: Path | None) -> Path:
+    """The configuration file: the one given, ``$WATCHER_CONFIG``, or the first of the usual places."""
+    if given is None and os.environ.get("WATCHER_CONFIG"):
+        given = Path(os.environ["WATCHER_CONFIG"])
+    if given is not None:
+        if given.is_file():
+            return given.absolute()
+        raise ConfigurationError([Problem(str(given), "there is no such configuration file")])
+    for place in SEARCHED:
+        if Path(place).is_file():
+            return Path(place).absolute()
+    raise ConfigurationError(
+        [
+            Problem(
+                "",
+                f"no configuration was found in {', '.join(SEARCHED)}; name one with --config, or try `watcher demo`",
+            )
+        ]
+    )
+
+
+def load(file: Path) -> Settings:
+    """Read and check a configuration; raises ConfigurationError with every mistake in it."""
+    problems: list[Problem] = []
+    body = _read(file, problems)
+    if body is None:
+        raise ConfigurationError(problems)
+    base = file.parent
+    storages = _family(body.storages, "storages", "storage", Storage, problems)
+    named = _Named(body, storages, base, problems)
+    sources = named.sources()
+    notifiers = _family(_absolute(body.notifiers, base), "notifiers", "notifiers", Notifier, problems)
+    executor, options = named.executor()
+    database = named.database()
+    if problems or executor is None or options is None:
+        raise ConfigurationError(problems)
+    return Settings(
+        file=file,
+        database=database,
+        workflows=base / body.workflows,
+        templates=base / body.templates,
+        work_dir=base / body.media.work_dir if body.media.work_dir else database.parent / "work",
+        max_hops=body.max_hops,
+        drain=body.drain,
+        media=body.media,
+        log=body.log,
+        retention=body.retention,
+        storages=storages,
+        sources=sources,
+        notifiers=notifiers,
+        executor=executor,
+        executor_options=options,
+    )
+
+
+def _read(file: Path, problems: list[Problem]) -> _Body | None:
+    try:
+        data = yaml.load(file.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+    except OSError as error:
+        problems.append(Problem(str(file), f"can't be read: {error.strerror}"))
+        return None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{file}, line {mark.line + 1}" if mark else str(file)
+        problems.append(Problem(where, f"is not valid YAML: {getattr(error, 'problem', None) or error}"))
+        return None
+    data = {} if data is None else data
+    if not isinstance(data, dict):
+        problems.append(Problem(str(file), "must be a mapping of settings"))
+        return None
+    resolved = cast("dict[str, Any]", credentials.resolve(data, "", problems))
+    _absolute_storages(resolved, file.parent)
+    try:
+        return _Body(**resolved)
+    except ValidationError as error:
+        problems.extend(_problems(error, ""))
+        return None
+
+
+def _absolute_storages(data: dict[str, Any], base: Path) -> None:
+    """Paths in the file are relative to the file, not to wherever the daemon was started."""
+    storages = data.get("storages")
+    if isinstance(storages, dict):
+        for options in storages.values():
+            if isinstance(options, dict) and isinstance(options.get("root"), str):
+                options["root"] = str(base / options["root"])
+
+
+def _absolute(notifiers: dict[str, dict[str, Any]], base: Path) -> dict[str, dict[str, Any]]:
+    return {
+        name: {**options, "path": str(base / options["path"])} if isinstance(options.get("path"), str) else options
+        for name, options in notifiers.items()
+    }
+
+
+def _problems(error: ValidationError, path: str) -> list[Problem]:
+    found = []
+    for item in error.errors(include_url=False):
+        place = path
+        for part in item["loc"]:
+            place = f"{place}[{part}]" if isinstance(part, int) else f"{place}.{part}" if place else str(part)
+        found.append(Problem(place, _sentence(item)))
+    return found
+
+
+def _sentence(item: Any) -> str:
+    if item["type"] == "extra_forbidden":
+        return "there is no such setting; is it misspelt?"
+    if item["type"] == "missing":
+        return "is required"
+    message = str(item["msg"])
+    if item["type"] == "value_error":
+        return message.removeprefix("Value error, ")
+    return f"{message[:1].lower()}{message[1:]}, not {str(item['input'])[:80]!r}"
+
+
+def _options(
+    raw: Mapping[str, Any], path: str, family: str, contract: type, problems: list[Problem]
+) -> tuple[plugin.Options, Any] | None:
+    """The options and the class that one entry of a family stands for."""
+    if not isinstance(raw.get("type"), str):
+        problems.append(Problem(f"{path}.type", f"is required: one of {', '.join(plugin.names(family))}"))
+        return None
+    try:
+        options_class, implementation = plugin.find(family, raw["type"], contract)
+        return options_class(**{key: value for key, value in raw.items() if key != "type"}), implementation
+    except plugin.UnknownTypeError as error:
+        problems.append(Problem(f"{path}.type", str(error)))
+    except ValidationError as error:
+        problems.extend(_problems(error, path))
+    return None
+
+
+def _family(
+    raw: dict[str, dict[str, Any]], path: str, family: str, contract: type, problems: list[Problem], *rest: Any
+) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for name, entry in raw.items():
+        found = _options(entry, f"{path}.{name}", family, contract, problems)
+        if found is None:
+            continue
+        options, implementation = found
+        try:
+            made[name] = implementation(name, options, *rest)
+        except ValueError as error:
+            problems.append(Problem(f"{path}.{name}", str(error)))
+    return made
+
+
+@dataclass(slots=True)
+class _Named:
+    """The parts of the configuration that refer to other parts by name."""
+
+    body: _Body
+    storages: dict[str, Storage]
+    base: Path
+    problems: list[Problem]
+
+    def sources(self) -> dict[str, Source]:
+        """Sources whose storage exists."""
+        usable = {}
+        for name, entry in self.body.sources.items():
+            storage = entry.get("storage")
+            if storage is not None and storage not in self.storages:
+                if storage not in self.body.storages:
+                    known = ", ".join(sorted(self.body.storages)) or "none"
+                    message = f"there is no storage {storage!r}; there is: {known}"
+                    self.problems.append(Problem(f"sources.{name}.storage", message))
+                continue
+            usable[name] = entry
+        return _family(usable, "sources", "sources", Source, self.problems, self.storages)
+
+    def executor(self) -> tuple[Executor | None, plugin.Options | None]:
+        """The executor with its options."""
+        found = _options(self.body.executor, "executor", "executors", Executor, self.problems)
+        if found is None:
+            return None, None
+        options, implementation = found
+        return cast("Executor", implementation(options)), options
+
+    def database(self) -> Path:
+        """The state's file."""
+        prefix = "sqlite:///"
+        if not self.body.state.startswith(prefix):
+            message = f"{self.body.state!r} is not supported; write sqlite:///watcher.db or sqlite:////var/lib/watcher/watcher.db"
+            self.problems.append(Problem("state", message))
+            return Path()
+        return self.base / self.body.state.removeprefix(prefix)

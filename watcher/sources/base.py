@@ -1,0 +1,104 @@
+"""The contract of a source: object events, each with its acknowledgement.
+
+A source yields deliveries and keeps what it yielded until it is acknowledged or released. It has no memory of
+its own that matters: everything may be yielded again, and the ledger tells what is new.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from watcher.model.objects import ObjectEvent, ObjectInfo
+
+
+async def _nothing() -> None:
+    return None
+
+
+@dataclass(slots=True)
+class Delivery:
+    """Some object events that are acknowledged together.
+
+    ``acknowledge`` is awaited once, after their commit. ``release`` is awaited instead when they could not be
+    committed: the source will deliver them again. ``refused`` counts records that were not object events.
+    """
+
+    events: tuple[ObjectEvent, ...]
+    acknowledge: Callable[[], Awaitable[None]] = field(default=_nothing)
+    release: Callable[[], Awaitable[None]] = field(default=_nothing)
+    refused: int = 0
+
+
+class Cursor(Protocol):
+    """What a source may remember between two runs, and ask of the ledger; losing it costs time, never an object."""
+
+    async def load(self) -> str | None:
+        """The text saved last."""
+
+    async def save(self, cursor: str) -> None:
+        """Remember a text."""
+
+    async def unknown(self, infos: Sequence[ObjectInfo]) -> list[ObjectInfo]:
+        """Those of the object versions that the ledger does not have."""
+
+
+class Bucket(Protocol):
+    """What a source needs of the storage it watches."""
+
+    name: str
+
+    def list(self, prefix: str = "") -> AsyncIterator[list[ObjectInfo]]:
+        """All objects whose key starts with ``prefix``, in pages."""
+
+    async def check(self) -> None:
+        """Raise a WatcherError unless the storage can be read."""
+
+
+class Outstanding:
+    """Counts deliveries on their way, so that a sweep can wait for the commit of all of them."""
+
+    def __init__(self) -> None:
+        self._open = 0
+        self._released = False
+        self._changed = asyncio.Event()
+
+    def delivery(self, events: tuple[ObjectEvent, ...]) -> Delivery:
+        """A delivery that is counted until it is acknowledged or released."""
+        self._open += 1
+
+        async def acknowledge() -> None:
+            self._open -= 1
+            self._changed.set()
+
+        async def release() -> None:
+            self._released = True
+            await acknowledge()
+
+        return Delivery(events, acknowledge, release)
+
+    async def settled(self) -> bool:
+        """Wait for all of them; whether none was released."""
+        while self._open:
+            self._changed.clear()
+            await self._changed.wait()
+        return not self._released
+
+
+class Source(ABC):
+    """One place where object events come from."""
+
+    name: str
+
+    @abstractmethod
+    def deliveries(self, cursor: Cursor) -> AsyncIterator[Delivery]:
+        """Deliveries for as long as the service runs; closing the iterator ends what the source holds open.
+
+        Raises TransientError when its other side is away: whoever iterates comes back after a pause.
+        """
+
+    async def check(self) -> None:  # noqa: B027  most can be checked, those that need nothing can stay as they are
+        """Raise a WatcherError, in words for a person, unless the source can be reached."""

@@ -1,0 +1,382 @@
+"""New files in a directory: inotify gives hints, a scan gives the truth.
+
+A file starts when it is complete. Complete is: it was closed after writing, or renamed into place (hints); or
+its size and time stayed the same for ``settle`` and no process on this machine has it open for writing (scan).
+Hints get lost in a burst, so what they say is only ever a reason to look sooner; when the kernel reports that
+its queue ran over, everything is scanned again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fnmatch
+import os
+import re
+import stat as stats
+import threading
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal, cast
+
+from pydantic import Field
+from watchdog.events import (
+    DirCreatedEvent,
+    DirMovedEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
+from watchdog.observers.api import BaseObserver
+from watchdog.observers.inotify import InotifyFullEmitter
+from watchdog.observers.inotify_c import InotifyEvent, InotifyFD
+
+from watcher import log, plugin
+from watcher.errors import TransientError
+from watcher.model.objects import ObjectEvent, ObjectInfo, file_version
+from watcher.plugin import Seconds
+from watcher.sources.base import Bucket, Cursor, Delivery, Outstanding, Source
+
+_log = log.get("folder")
+
+BATCH = 500
+LONG_AGO = 3600.0
+"""Seconds. A file untouched for this long is complete without being watched for a while."""
+
+
+class Options(plugin.Options):
+    """Watches the directory of a local storage."""
+
+    storage: str
+    """The storage, of type local, whose directory is watched."""
+    settle: Annotated[Seconds, Field(ge=0.05)] = 2.0
+    """How long size and time of a file have to stay the same when nothing told that it was closed.
+    Raise it for network file systems, where writers on other machines can't be seen."""
+    rescan: Annotated[Seconds, Field(gt=0)] = 60.0
+    """Pause between two scans of everything."""
+    hints: bool = True
+    """Whether to use inotify; switch it off where it does not work (network file systems)."""
+    ignore: tuple[str, ...] = (
+        ".*", "*~", "*.part", "*.partial", "*.tmp", "*.temp", "*.crdownload", "*.download", "*.filepart",
+    )  # fmt: skip
+    """Names (of files or directories) that are left alone."""
+    existing: Literal["ignore", "process"] = "ignore"
+    """What to do with files that the first scan finds."""
+
+
+@dataclass(slots=True)
+class _Hints:
+    """What the kernel told since the last look. Filled by watchdog's thread, emptied by the event loop."""
+
+    loop: asyncio.AbstractEventLoop
+    wake: asyncio.Event
+    complete: dict[str, None] = field(default_factory=dict)
+    begun: dict[str, None] = field(default_factory=dict)
+    moved_trees: dict[str, None] = field(default_factory=dict)
+    new_trees: dict[str, None] = field(default_factory=dict)
+    overflow: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def note(self, kind: dict[str, None], path: str) -> None:
+        with self.lock:
+            first = not (self.complete or self.begun or self.moved_trees or self.new_trees or self.overflow)
+            kind[path] = None
+        if first:
+            self._signal()
+
+    def overflowed(self) -> None:
+        with self.lock:
+            self.overflow = True
+        self._signal()
+
+    def _signal(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the service is ending
+            self.loop.call_soon_threadsafe(self.wake.set)
+
+    def take(self) -> _Hints:
+        """All hints so far; from now on they gather anew."""
+        with self.lock:
+            taken = _Hints(
+                self.loop, self.wake, self.complete, self.begun, self.moved_trees, self.new_trees, self.overflow
+            )
+            self.complete, self.begun, self.moved_trees, self.new_trees = {}, {}, {}, {}
+            self.overflow = False
+        self.wake.clear()
+        return taken
+
+
+class _Handler(FileSystemEventHandler):
+    def __init__(self, hints: _Hints) -> None:
+        self._hints = hints
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        hints = self._hints
+        if isinstance(event, FileClosedEvent):
+            hints.note(hints.complete, os.fsdecode(event.src_path))
+        elif isinstance(event, FileMovedEvent) and event.dest_path:
+            hints.note(hints.complete, os.fsdecode(event.dest_path))
+        elif isinstance(event, FileCreatedEvent):
+            hints.note(hints.begun, os.fsdecode(event.src_path))
+        elif isinstance(event, DirMovedEvent) and event.dest_path:
+            hints.note(hints.moved_trees, os.fsdecode(event.dest_path))
+        elif isinstance(event, DirCreatedEvent):
+            hints.note(hints.new_trees, os.fsdecode(event.src_path))
+
+
+_WANTED: list[type[FileSystemEvent]] = [
+    FileClosedEvent, FileMovedEvent, FileCreatedEvent, DirMovedEvent, DirCreatedEvent,
+]  # fmt: skip
+
+
+class _InotifyFD(InotifyFD):
+    """Watchdog's reader, which heals its watches after an overflow; ours says so, for the scan."""
+
+    def __init__(self, hints: _Hints) -> None:
+        super().__init__()
+        self._hints = hints
+
+    def handle_event(self, event: InotifyEvent) -> None:
+        super().handle_event(event)
+        if event.is_queue_overflow:
+            self._hints.overflowed()
+
+
+class _Observer(BaseObserver):
+    """Watchdog's observer with our reader, and with moves from outside told apart from creations."""
+
+    def __init__(self, hints: _Hints) -> None:
+        self._inotify_fd = _InotifyFD(hints)
+        self._inotify_fd.start()
+        super().__init__(InotifyFullEmitter, inotify_fd=self._inotify_fd)
+
+    def on_thread_stop(self) -> None:
+        super().on_thread_stop()
+        self._inotify_fd.stop()
+        self._inotify_fd.join()
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A file that may still be growing: what it looked like, and since when (monotonic seconds)."""
+
+    version: tuple[int, int]
+    since: float
+
+
+class FolderSource(Source):
+    """See the module."""
+
+    def __init__(self, name: str, options: Options, storages: Mapping[str, Bucket]) -> None:
+        self.name = name
+        self._options = options
+        self._storage = storages[options.storage]
+        self._root = cast("Path | None", getattr(self._storage, "root", None))
+        if self._root is None:
+            raise ValueError(
+                f"the storage {options.storage!r} is no directory: a folder source needs one of type local"
+            )
+        # A pattern that can't match anything stands for an empty list.
+        self._ignored = re.compile("|".join(map(fnmatch.translate, options.ignore)) or r"(?!)").match
+        self._pending: dict[str, _Pending] = {}
+
+    @property
+    def root(self) -> Path:
+        """The directory that is watched."""
+        assert self._root is not None  # noqa: S101
+        return self._root
+
+    async def check(self) -> None:
+        await self._storage.check()
+
+    async def deliveries(self, cursor: Cursor) -> AsyncIterator[Delivery]:
+        """A delivery per batch of complete files."""
+        hints = _Hints(asyncio.get_running_loop(), asyncio.Event())
+        identity = await asyncio.to_thread(self._root_identity)
+        self._pending.clear()
+        observer = await asyncio.to_thread(self._observe, hints) if self._options.hints else None
+        try:
+            async for delivery in self._first_scan(cursor):
+                yield delivery
+            next_scan = time.monotonic() + self._options.rescan
+            while True:
+                await self._wait(hints, next_scan)
+                if await asyncio.to_thread(self._root_identity) != identity:
+                    raise TransientError(f"the directory {self.root} was replaced; watching it anew")
+                taken = hints.take()
+                for batch in _batches(await asyncio.to_thread(self._look, taken)):
+                    yield Delivery(batch)
+                if taken.overflow:
+                    _log.warning("hints were lost in a burst, scanning everything", source=self.name)
+                if taken.overflow or time.monotonic() >= next_scan:
+                    await self._scan(cursor)
+                    next_scan = time.monotonic() + self._options.rescan
+                for batch in _batches(await asyncio.to_thread(self._settled)):
+                    yield Delivery(batch)
+        finally:
+            if observer is not None:
+                await asyncio.shield(asyncio.to_thread(_stop, observer))
+
+    def _root_identity(self) -> tuple[int, int]:
+        try:
+            status = self.root.stat()
+        except OSError as error:
+            raise TransientError(f"the directory {self.root} can't be watched: {error.strerror}") from None
+        return status.st_dev, status.st_ino
+
+    def _observe(self, hints: _Hints) -> _Observer | None:
+        try:
+            observer = _Observer(hints)
+            observer.schedule(_Handler(hints), str(self.root), recursive=True, event_filter=_WANTED)
+            observer.start()
+        except OSError as error:
+            _log.warning(
+                "no inotify for this folder, new files are found by scanning only",
+                source=self.name,
+                error=error.strerror,
+                advice="raise fs.inotify.max_user_watches (or max_user_instances) with sysctl",
+            )
+            return None
+        return observer
+
+    async def _wait(self, hints: _Hints, next_scan: float) -> None:
+        now = time.monotonic()
+        due = min([next_scan, *(item.since + self._options.settle for item in self._pending.values())])
+        if self._pending:
+            due = max(due, now + min(0.25, self._options.settle / 2))  # many files settle in one look
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(hints.wake.wait(), max(0.0, due - now))
+
+    async def _first_scan(self, cursor: Cursor) -> AsyncIterator[Delivery]:
+        """What is there already is recorded and starts nothing, the first time ever; later it is a usual scan."""
+        if await cursor.load() is not None:
+            await self._scan(cursor)
+            return
+        if self._options.existing == "process":
+            await self._scan(cursor)
+            await cursor.save("scanned")
+            return
+        outstanding, found = Outstanding(), 0
+        async for page in self._storage.list():
+            events = tuple(self._event(info, existing=True) for info in page if self._wanted(info.key))
+            found += len(events)
+            yield outstanding.delivery(events)
+        if await outstanding.settled():
+            await cursor.save("scanned")
+            if found:
+                _log.info("first scan", source=self.name, existing=found, note="they start nothing")
+
+    async def _scan(self, cursor: Cursor) -> None:
+        """Whatever the ledger does not know goes among the pending files."""
+        now, long_ago = time.monotonic(), time.time() - LONG_AGO
+        async for page in self._storage.list():
+            wanted = [info for info in page if self._wanted(info.key) and info.key not in self._pending]
+            for info in await cursor.unknown(wanted) if wanted else []:
+                old = info.last_modified < long_ago
+                self._pending[info.key] = _Pending(_version(info), now - self._options.settle if old else now)
+
+    def _wanted(self, key: str) -> bool:
+        return not any(map(self._ignored, key.split("/")))
+
+    def _event(self, info: ObjectInfo, *, existing: bool = False) -> ObjectEvent:
+        return ObjectEvent(info.storage, info.key, self.name, info=info, existing=existing)
+
+    def _key(self, path: str) -> str:
+        return os.path.relpath(path, self.root)
+
+    def _stat(self, key: str) -> ObjectInfo | None:
+        """The file as it is now; None when it is gone, or no regular file."""
+        try:
+            status = os.lstat(self.root / key)
+        except OSError:
+            return None
+        return file_version(self._storage.name, key, status) if stats.S_ISREG(status.st_mode) else None
+
+    def _look(self, hints: _Hints) -> list[ObjectEvent]:
+        """The files that hints say are complete; others that they speak of go among the pending ones."""
+        complete = [self._key(path) for path in hints.complete]
+        for tree in hints.moved_trees:  # a rename is atomic: all that is inside is complete
+            complete.extend(self._files_below(tree))
+        begun = [self._key(path) for path in hints.begun]
+        for tree in hints.new_trees:
+            begun.extend(self._files_below(tree))
+        now = time.monotonic()
+        events: list[ObjectEvent] = []
+        for key in dict.fromkeys(complete):
+            info = self._stat(key) if self._wanted(key) else None
+            if info is not None and info.size > 0:
+                self._pending.pop(key, None)
+                events.append(self._event(info))
+            elif info is not None:  # empty: perhaps only touched, to be written next
+                self._pending[key] = _Pending(_version(info), now)
+        for key in begun:
+            if key not in self._pending and key not in complete and self._wanted(key):
+                info = self._stat(key)
+                if info is not None:
+                    self._pending[key] = _Pending(_version(info), now)
+        return events
+
+    def _files_below(self, tree: str) -> Iterator[str]:
+        for folder, _, files in os.walk(tree):
+            for name in files:
+                yield self._key(os.path.join(folder, name))
+
+    def _settled(self) -> list[ObjectEvent]:
+        """Pending files that are complete by now."""
+        now = time.monotonic()
+        due = [key for key, item in self._pending.items() if now - item.since >= self._options.settle]
+        if not due:
+            return []
+        events: list[ObjectEvent] = []
+        writing = _open_for_writing()
+        for key in due:
+            info = self._stat(key)
+            if info is None:
+                del self._pending[key]
+            elif _version(info) != self._pending[key].version or _file_id(self.root / key) in writing:
+                self._pending[key] = _Pending(_version(info), now)
+            else:
+                del self._pending[key]
+                events.append(self._event(info))
+        return events
+
+
+def _version(info: ObjectInfo) -> tuple[int, int]:
+    return int(info.etag, 16), info.size
+
+
+def _file_id(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _open_for_writing() -> set[tuple[int, int]]:
+    """(device, inode) of the files that processes of this machine have open for writing, as far as we may see."""
+    found: set[tuple[int, int]] = set()
+    for process in os.scandir("/proc"):
+        if not process.name.isdigit():
+            continue
+        try:
+            for descriptor in os.scandir(f"/proc/{process.name}/fd"):
+                if descriptor.stat(follow_symlinks=False).st_mode & stats.S_IWUSR:  # /proc shows the mode of the open
+                    status = descriptor.stat()
+                    if stats.S_ISREG(status.st_mode):
+                        found.add((status.st_dev, status.st_ino))
+        except OSError:
+            continue  # gone meanwhile, or not ours to look at
+    return found
+
+
+def _batches(events: list[ObjectEvent]) -> Iterable[tuple[ObjectEvent, ...]]:
+    return (tuple(events[start : start + BATCH]) for start in range(0, len(events), BATCH))
+
+
+def _stop(observer: _Observer) -> None:
+    observer.stop()
+    observer.join(5)

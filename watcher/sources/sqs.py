@@ -1,0 +1,204 @@
+"""S3 notifications from an SQS queue: sent there by the bucket, or through an SNS topic.
+
+A message is deleted after the commit of what it said, never after the work. What is in the queue but is no
+object event (test events, removals, strangers) is acknowledged and counted, and a stranger is logged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Annotated, Any
+from urllib.parse import unquote_plus
+
+from pydantic import Field
+
+from watcher import aws, log
+from watcher.errors import WatcherError
+from watcher.model.objects import ObjectEvent
+from watcher.sources.base import Bucket, Cursor, Delivery, Source
+
+_log = log.get("sqs")
+MAX_BODY = 1024 * 1024
+WAIT_SECONDS = 20
+
+
+class Options(aws.ClientOptions):
+    """A queue that S3 event notifications arrive in."""
+
+    queue_url: str
+    """The address of the queue."""
+    receivers: Annotated[int, Field(ge=1, le=64)] = 4
+    """How many receive calls run at once; each takes up to ten messages."""
+    visibility_timeout: Annotated[int, Field(ge=10, le=43_200)] = 60
+    """Seconds after which a message that was not committed is delivered again."""
+    storages: dict[str, str] = Field(default_factory=dict)
+    """Names of storages by bucket name, where the two differ."""
+
+
+class SqsSource(Source):
+    """See the module."""
+
+    def __init__(self, name: str, options: Options, storages: Mapping[str, Bucket]) -> None:
+        self.name = name
+        self._options = options
+        buckets = {getattr(storage, "bucket", storage_name): storage_name for storage_name, storage in storages.items()}
+        self._storages = buckets | options.storages
+
+    async def deliveries(self, cursor: Cursor) -> AsyncIterator[Delivery]:
+        """A delivery per message, from several receivers at once."""
+        found: asyncio.Queue[Delivery] = asyncio.Queue(maxsize=10 * self._options.receivers)
+        # Long polls hold connections; deleting must never wait for one.
+        receive = aws.client("sqs", self._options.model_copy(update={"read_timeout": WAIT_SECONDS + 30}), pool=64)
+        async with receive as receiver, aws.client("sqs", self._options) as deleter:
+            deletions = _Deletions(deleter, self._options.queue_url)
+            tasks = [
+                asyncio.create_task(self._receive(receiver, deletions, found), name=f"{self.name} receiver {number}")
+                for number in range(self._options.receivers)
+            ]
+            tasks.append(asyncio.create_task(deletions.run(), name=f"{self.name} deletions"))
+            try:
+                while True:
+                    yield await _next(found, tasks)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _receive(self, client: Any, deletions: _Deletions, found: asyncio.Queue[Delivery]) -> None:
+        while True:
+            try:
+                answer = await client.receive_message(
+                    QueueUrl=self._options.queue_url,
+                    MaxNumberOfMessages=10,
+                    WaitTimeSeconds=WAIT_SECONDS,
+                    VisibilityTimeout=self._options.visibility_timeout,
+                )
+            except Exception as error:
+                raise aws.translated(error, f"queue {self._options.queue_url}") from error
+            for message in answer.get("Messages", []):
+                await found.put(self._delivery(message, deletions))
+
+    def _delivery(self, message: Mapping[str, str], deletions: _Deletions) -> Delivery:
+        events, refused = self.decode(message.get("Body", ""))
+
+        async def acknowledge() -> None:
+            await deletions.put(message)
+
+        async def release() -> None:
+            await deletions.give_back(message)
+
+        return Delivery(events, acknowledge, release, refused)
+
+    def decode(self, body: str) -> tuple[tuple[ObjectEvent, ...], int]:
+        """The object events in a message body, and how many records in it were something else."""
+        records = records_of(body)
+        if records is None:
+            _log.warning("message is no S3 event", source=self.name, body=body[:200])
+            return (), 1
+        events: list[ObjectEvent] = []
+        for record in records:
+            event = self._event(record)
+            if event is not None:
+                events.append(event)
+        return tuple(events), len(records) - len(events)
+
+    def _event(self, record: Any) -> ObjectEvent | None:
+        try:
+            name = str(record["eventName"]).removeprefix("s3:")
+            bucket = str(record["s3"]["bucket"]["name"])
+            found = record["s3"]["object"]
+            key = unquote_plus(str(found["key"]), encoding="utf-8", errors="surrogateescape")
+        except (KeyError, TypeError):
+            _log.warning("record is no S3 event", source=self.name, record=str(record)[:200])
+            return None
+        if not name.startswith("ObjectCreated:"):
+            return None
+        storage = self._storages.get(bucket)
+        if storage is None:
+            _log.warning("event of a bucket that is no storage", source=self.name, bucket=bucket, key=key)
+            return None
+        version = str(found.get("versionId") or "")
+        return ObjectEvent(storage, key, self.name, version_id=version if version not in ("", "null") else None)
+
+    async def check(self) -> None:
+        async with aws.client("sqs", self._options) as client:
+            try:
+                await client.get_queue_attributes(QueueUrl=self._options.queue_url, AttributeNames=["QueueArn"])
+            except Exception as error:
+                raise aws.translated(error, f"queue {self._options.queue_url}") from error
+
+
+async def _next(found: asyncio.Queue[Delivery], tasks: list[asyncio.Task[None]]) -> Delivery:
+    """The next delivery; raises what ended a task, rather than waiting for ever on a dead one."""
+    getter = asyncio.ensure_future(found.get())
+    try:
+        await asyncio.wait({getter, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            if task.done():
+                task.result()
+        return await getter
+    finally:
+        getter.cancel()
+
+
+def records_of(body: str) -> list[Any] | None:
+    """The records in a message: S3's own, or inside an SNS envelope; None when it is neither.
+
+    A test event has no records. SNS's request to confirm a subscription is not followed: its URL is anybody's.
+    """
+    if len(body) > MAX_BODY:
+        return None
+    try:
+        message = json.loads(body)
+        if isinstance(message, dict) and message.get("Type") == "Notification":
+            message = json.loads(message["Message"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    if not isinstance(message, dict):
+        return None
+    if message.get("Event") == "s3:TestEvent":
+        return []
+    records = message.get("Records")
+    return records if isinstance(records, list) else None
+
+
+class _Deletions:
+    """Deletes messages ten at a time; whoever puts one in need not wait for the round trip."""
+
+    def __init__(self, client: Any, queue_url: str) -> None:
+        self._client = client
+        self._queue_url = queue_url
+        self._waiting: asyncio.Queue[Mapping[str, str]] = asyncio.Queue(maxsize=1000)
+
+    async def put(self, message: Mapping[str, str]) -> None:
+        await self._waiting.put(message)
+
+    async def give_back(self, message: Mapping[str, str]) -> None:
+        """Let somebody else, or ourselves a little later, have it: sooner than the visibility timeout."""
+        try:
+            await self._client.change_message_visibility(
+                QueueUrl=self._queue_url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=5
+            )
+        except Exception as error:
+            _log.warning("message not given back", error=str(error))
+
+    async def run(self) -> None:
+        while True:
+            batch = [await self._waiting.get()]
+            while len(batch) < 10 and not self._waiting.empty():
+                batch.append(self._waiting.get_nowait())
+            await self._delete(batch)
+
+    async def _delete(self, batch: list[Mapping[str, str]]) -> None:
+        entries = [{"Id": str(number), "ReceiptHandle": item["ReceiptHandle"]} for number, item in enumerate(batch)]
+        try:
+            answer = await self._client.delete_message_batch(QueueUrl=self._queue_url, Entries=entries)
+        except Exception as error:
+            # Not deleted means delivered again, and a duplicate then: no harm, and no reason to stop.
+            failure: WatcherError = aws.translated(error, "deleting messages")
+            _log.warning("messages not deleted", count=len(batch), error=str(failure))
+            return
+        for failed in answer.get("Failed", []):
+            _log.warning("message not deleted", code=failed.get("Code"), error=failed.get("Message"))

@@ -1,0 +1,1 @@
+"""The durable record: ledger, tasks, outputs and outbox, on SQLAlchemy Core."""

@@ -1,0 +1,25 @@
+"""What a source remembers between two runs; a convenience of the source, never the only memory of an object."""
+
+from __future__ import annotations
+
+from sqlalchemy import insert, select
+
+from watcher.state import schema
+from watcher.state.database import Database
+
+
+class Cursors:
+    """A text per source."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def load(self, source: str) -> str | None:
+        """The text saved last, or None."""
+        query = select(schema.sources.c.cursor).where(schema.sources.c.name == source)
+        return await self._database.run(lambda connection: connection.execute(query).scalar_one_or_none())
+
+    async def save(self, source: str, cursor: str) -> None:
+        """Remember a text."""
+        statement = insert(schema.sources).prefix_with("OR REPLACE").values(name=source, cursor=cursor)
+        await self._database.run(lambda connection: connection.execute(statement))

@@ -1,0 +1,110 @@
+"""Task events on their way out: stored with the change they tell of, sent later, in order per destination."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, select, update
+
+from watcher.state import schema
+from watcher.state.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """An event for one destination that was not delivered yet."""
+
+    seq: int
+    event_id: str
+    task_id: str
+    destination: str
+    body: dict[str, Any]
+    attempts: int
+    create_time: float
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How an event of a task fares at one destination."""
+
+    event_id: str
+    destination: str
+    status: str
+    attempts: int
+    error: str
+
+
+class Outbox:
+    """See the module."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def destinations(self) -> set[str]:
+        """Those that events wait for."""
+        table = schema.outbox
+        query = select(table.c.destination).where(table.c.status == "PENDING").distinct()
+        return await self._database.run(lambda connection: {row.destination for row in connection.execute(query)})
+
+    async def next(self, destination: str, limit: int = 100) -> list[Pending]:
+        """The oldest undelivered events of a destination, in order."""
+        table = schema.outbox
+        query = (
+            select(table)
+            .where(table.c.status == "PENDING", table.c.destination == destination)
+            .order_by(table.c.seq)
+            .limit(limit)
+        )
+        return await self._database.run(
+            lambda connection: [
+                Pending(r.seq, r.event_id, r.task_id, r.destination, r.body, r.attempts, r.create_time)
+                for r in connection.execute(query)
+            ]
+        )
+
+    async def delivered(self, seq: int) -> None:
+        """The destination has it."""
+        await self._set(seq, status="DELIVERED", error="")
+
+    async def failed(self, seq: int, error: str, *, dead: bool) -> None:
+        """An attempt failed; ``dead`` means that there will be no other until somebody retries."""
+        await self._set(seq, status="DEAD" if dead else "PENDING", error=error[:500])
+
+    async def _set(self, seq: int, **values: Any) -> None:
+        table = schema.outbox
+        statement = (
+            update(table)
+            .where(table.c.seq == seq)
+            .values(attempts=table.c.attempts + 1, update_time=time.time(), **values)
+        )
+        await self._database.run(lambda connection: connection.execute(statement))
+
+    async def of_task(self, task_id: str) -> list[Delivery]:
+        """Where the events of a task went."""
+        table = schema.outbox
+        query = select(table).where(table.c.task_id == task_id).order_by(table.c.seq)
+        return await self._database.run(
+            lambda connection: [
+                Delivery(r.event_id, r.destination, r.status, r.attempts, r.error) for r in connection.execute(query)
+            ]
+        )
+
+    async def revive(self, task_id: str) -> int:
+        """Give dead events of a task another chance."""
+        table = schema.outbox
+        statement = (
+            update(table)
+            .where(table.c.task_id == task_id, table.c.status == "DEAD")
+            .values(status="PENDING", attempts=0, create_time=time.time())
+        )
+        return await self._database.run(lambda connection: connection.execute(statement).rowcount)
+
+    async def backlog(self) -> dict[str, int]:
+        """How many events there are of each status."""
+        table = schema.outbox
+        query = select(table.c.status, func.count()).group_by(table.c.status)
+        return await self._database.run(
+            lambda connection: {str(status): int(number) for status, number in connection.execute(query).all()}
+        )

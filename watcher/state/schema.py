@@ -1,0 +1,125 @@
+"""The tables. Migrations in ``migrations/versions`` lead here; a test compares the two.
+
+Times are seconds since 1970 (UTC). JSON columns hold the model's plain data in snake_case.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+HEAD = "0001"
+"""The newest migration. Kept here so that a start without migrations needs no Alembic."""
+
+metadata = MetaData()
+
+_Serial = BigInteger().with_variant(Integer, "sqlite")
+
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("id", LargeBinary(16), primary_key=True),  # digest of storage, key and version identity
+    Column("state", SmallInteger, nullable=False),
+    Column("seen", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+workflows = Table(
+    "workflows",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("origin", Text, nullable=False),  # the file it comes from
+    Column("plan", LargeBinary(16), nullable=False),
+    Column("create_time", Float, nullable=False),
+    Column("update_time", Float, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+plans = Table(
+    "plans",  # each body a workflow ever had, by content: running tasks keep theirs
+    metadata,
+    Column("id", LargeBinary(16), primary_key=True),
+    Column("body", JSON, nullable=False),
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("seq", _Serial, primary_key=True, autoincrement=True),
+    Column("task_id", Text, nullable=False, unique=True),
+    Column("workflow_id", _Serial, nullable=False),
+    Column("workflow_name", Text, nullable=False),
+    Column("plan", LargeBinary(16), nullable=False),
+    Column("storage", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("source", JSON, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("priority", SmallInteger, nullable=False),
+    Column("lineage", Text, nullable=False),
+    Column("create_time", Float, nullable=False),
+    Column("begin_time", Float),
+    Column("finish_time", Float),
+    Column("not_before", Float, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("abort", Boolean, nullable=False),
+    Column("failed", Boolean, nullable=False),
+    Column("code", Integer, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("metadata", JSON),
+    Column("results", JSON, nullable=False),
+)
+Index("tasks_queue", tasks.c.status, tasks.c.priority.desc(), tasks.c.seq)
+Index("tasks_object", tasks.c.storage, tasks.c.key)
+Index("tasks_finished", tasks.c.finish_time)
+
+outputs = Table(
+    "outputs",  # every object we wrote or are writing: the loop guard and the clean-up after a kill
+    metadata,
+    Column("id", LargeBinary(16), primary_key=True),  # digest of storage and key
+    Column("storage", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("task_id", Text, nullable=False),
+    Column("lineage", Text, nullable=False),
+    Column("version", LargeBinary(16)),  # digest of the version written; null while it is being written
+)
+Index("outputs_unfinished", outputs.c.task_id, sqlite_where=outputs.c.version.is_(None))
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("seq", _Serial, primary_key=True, autoincrement=True),
+    Column("event_id", Text, nullable=False),
+    Column("task_id", Text, nullable=False),
+    Column("destination", Text, nullable=False),
+    Column("body", JSON, nullable=False),
+    Column("status", Text, nullable=False),  # PENDING, DELIVERED, DEAD
+    Column("attempts", Integer, nullable=False),
+    Column("create_time", Float, nullable=False),
+    Column("update_time", Float, nullable=False),
+    Column("error", Text, nullable=False),
+    UniqueConstraint("event_id", "destination"),
+)
+Index("outbox_queue", outbox.c.status, outbox.c.destination, outbox.c.seq)
+Index("outbox_task", outbox.c.task_id)
+
+sources = Table(
+    "sources",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("cursor", Text, nullable=False),
+)

@@ -1,0 +1,40 @@
+"""The state as one object with a part for each concern."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from watcher.state.cursors import Cursors
+from watcher.state.database import Database
+from watcher.state.ledger import Ledger, Outputs
+from watcher.state.outbox import Outbox
+from watcher.state.tasks import Tasks
+from watcher.state.workflows import Workflows
+
+
+class State:
+    """Opened and closed as an async context manager."""
+
+    def __init__(self, path: Path, *, max_hops: int = 3) -> None:
+        self.database = Database(path)
+        self.ledger = Ledger(self.database, max_hops)
+        self.outputs = Outputs(self.database)
+        self.tasks = Tasks(self.database)
+        self.outbox = Outbox(self.database)
+        self.workflows = Workflows(self.database)
+        self.cursors = Cursors(self.database)
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.database.open()
+        except BaseException:
+            await self.database.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.database.close()

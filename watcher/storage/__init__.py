@@ -1,0 +1,1 @@
+"""Where objects live: one file per kind, its name is the ``type:`` in the configuration."""

@@ -1,0 +1,88 @@
+"""The contract of a storage: objects by key, read in one exact version, written whole or not at all.
+
+A key has no leading slash. Every method raises ObjectNotFound, ObjectSuperseded, AccessRefused (all of them
+permanent) or TransientError, whatever the vendor's library raised.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from watcher.model.objects import ObjectInfo
+
+Progress = Callable[[int], None]
+"""Called with the number of bytes moved since the last call."""
+
+
+class Storage(ABC):
+    """One bucket. Opened and closed as an async context manager by whoever made it."""
+
+    name: str
+    region: str | None = None
+    """None when objects have no region (a directory): such a storage fits a trigger of any region."""
+    exact_listing: bool = False
+    """Whether a listing is as good as a HEAD: it needs no look at the object's metadata before launch."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    @abstractmethod
+    async def head(self, key: str, version_id: str | None = None) -> ObjectInfo:
+        """The object as it is now, or the given version of it, with its metadata."""
+
+    @abstractmethod
+    async def fetch(self, info: ObjectInfo, path: Path, progress: Progress | None = None) -> None:
+        """Put exactly this version at ``path``, which does not exist: a copy, or a link to it.
+
+        Raises ObjectSuperseded when the storage holds another version by now.
+        """
+
+    @abstractmethod
+    async def verify(self, info: ObjectInfo) -> None:
+        """Raise ObjectSuperseded or ObjectNotFound unless what was fetched is still exactly this version.
+
+        Free for a storage whose ``fetch`` made a copy.
+        """
+
+    @abstractmethod
+    async def put(
+        self,
+        path: Path,
+        key: str,
+        *,
+        content_type: str,
+        metadata: Mapping[str, str],
+        token: str,
+        before: Callable[[ObjectInfo], Awaitable[None]] | None = None,
+    ) -> ObjectInfo:
+        """Write a whole file as an object, replacing any of that key, and return the version that was made.
+
+        The object is never visible in part. ``token`` names the writer, so that :meth:`discard` can find what a
+        killed one left. ``before`` is awaited with the version just before it becomes visible, where the
+        storage can know it by then.
+        """
+
+    @abstractmethod
+    async def discard(self, key: str, token: str) -> None:
+        """Remove what an interrupted :meth:`put` of this key by this token left behind; nothing if nothing."""
+
+    @abstractmethod
+    def list(self, prefix: str = "") -> AsyncIterator[list[ObjectInfo]]:
+        """All objects whose key starts with ``prefix``, in pages of bounded size."""
+
+    @abstractmethod
+    async def delete(self, key: str) -> None:
+        """Remove an object; no error when there is none."""
+
+    @abstractmethod
+    async def check(self) -> None:
+        """Raise a WatcherError, in words for a person, unless the storage can be reached and read."""

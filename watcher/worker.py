@@ -1,0 +1,293 @@
+"""Running one unit: fetch the source, decode it once, check what came out, publish it.
+
+Nothing here knows of queues or states: a unit needs storages, a registry that hears what is written, and a
+function to report to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from watcher import log, plugin
+from watcher.errors import AccessRefused, MediaError, ObjectNotFound, ObjectSuperseded, PermanentError
+from watcher.media import graph, verify
+from watcher.media.ffmpeg import FFmpeg
+from watcher.media.probe import Probe
+from watcher.media.render import Render
+from watcher.media.verify import Produced
+from watcher.media.workdir import WorkRoot
+from watcher.model.inputs import NumberFormat
+from watcher.model.media_info import MediaInfo
+from watcher.model.objects import MARKER, ObjectInfo, format_lineage
+from watcher.model.output_path import Naming
+from watcher.model.task import StepResult
+from watcher.model.unit import Outcome, PlannedStep, Report, Unit
+from watcher.steps.base import EncoderOptions, OutputFile, Step, StepOutput
+from watcher.storage.base import Storage
+
+_log = log.get("worker")
+
+FETCHED, ENCODED = 5, 95
+"""Percent of a sub-task's progress that are reached when its source is there, and when it is encoded."""
+
+
+class Registry(Protocol):
+    """Hears of every object that is written, before and after."""
+
+    async def intend(self, objects: list[tuple[str, str]], task_id: str, lineage: tuple[int, ...]) -> None:
+        """These (storage, key) pairs are about to be written."""
+
+    async def written(self, info: ObjectInfo) -> None:
+        """This version was written; where the storage can, told before it becomes visible."""
+
+
+@dataclass(slots=True)
+class _Run:
+    """A step on its way through a unit."""
+
+    planned: PlannedStep
+    step: Step[Any, Any] | None
+    result: StepResult
+    renders: list[Render] = field(default_factory=list)
+    produced: dict[str, Produced] = field(default_factory=dict)
+    output: StepOutput | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self.result.status == "PROCESSING"
+
+    def fail(self, error: Exception) -> None:
+        code = error.code if isinstance(error, MediaError) else "InternalError"
+        self.result = replace(
+            self.result, status="FAIL", code=code, message=str(error), finish_time=time.time(), output=None
+        )
+
+
+def _name(index: int) -> str:
+    return f"s{index}"
+
+
+def make_step(index: int, planned: PlannedStep, source_key: str, options: EncoderOptions) -> Step[Any, Any]:
+    """The step object of a planned sub-task."""
+    implementation = plugin.implementation("steps", planned.spec.kind, Step)
+    naming = Naming(source_key, planned.directory, planned.spec.definition)
+    number_format = getattr(planned.spec, "object_number_format", None)
+    if number_format is not None:
+        naming = replace(naming, number_format=number_format)
+    step: Step[Any, Any] = implementation(
+        _name(index), planned.spec, planned.template, naming, planned.storage_echo, options
+    )
+    return step
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """Runs units on this machine."""
+
+    storages: Mapping[str, Storage]
+    work: WorkRoot
+    probe: Probe
+    ffmpeg: FFmpeg
+    encoder: EncoderOptions
+
+    async def perform(self, unit: Unit, registry: Registry, report: Report) -> Outcome:
+        """Run a unit to its end. Sub-tasks that fail are in the outcome.
+
+        Raises TransientError when the unit should run again later, and ObjectSuperseded when its object is no
+        longer there in this version.
+        """
+        async with self.work.directory(unit.task_id) as directory:
+            return await _Performance(self, unit, registry, report, directory).run()
+
+
+class _Performance:
+    """One unit being run."""
+
+    def __init__(self, worker: Worker, unit: Unit, registry: Registry, report: Report, directory: Path) -> None:
+        self._worker = worker
+        self._unit = unit
+        self._registry = registry
+        self._report = report
+        self._source = directory / "source"
+        self._out = directory / "out"
+        self._out.mkdir()
+        self._metadata: dict[str, Any] | None = None
+        now = time.time()
+        self._runs = [self._begin(index, planned, now) for index, planned in enumerate(unit.steps)]
+
+    def _begin(self, index: int, planned: PlannedStep, now: float) -> _Run:
+        result = StepResult(begin_time=now)
+        if planned.problem is not None:
+            run = _Run(planned, None, replace(result, input=_echo(planned, None)))
+            run.fail(MediaError(*planned.problem))
+            return run
+        step = make_step(index, planned, self._unit.source.key, self._worker.encoder)
+        return _Run(planned, step, replace(result, input=_echo(planned, step)))
+
+    async def run(self) -> Outcome:
+        self._tell()
+        try:
+            media = await self._open()
+        except MediaError as error:
+            for run in self._runs:
+                if run.alive:
+                    run.fail(error)
+            return self._outcome(error.code, error.message)
+        self._plan(media)
+        await self._encode(media)
+        await self._worker.storages[self._unit.source.storage].verify(self._unit.source)
+        await self._name_outputs()
+        await self._publish()
+        return self._outcome()
+
+    def _outcome(self, code: str = "", message: str = "") -> Outcome:
+        self._tell()
+        return Outcome(tuple(run.result for run in self._runs), code, message, self._metadata)
+
+    def _tell(self) -> None:
+        self._report(tuple(run.result for run in self._runs), self._metadata)
+
+    def _progress(self, percent: float, runs: list[_Run]) -> None:
+        for run in runs:
+            if run.alive:
+                run.result = replace(run.result, progress=max(run.result.progress, int(percent)))
+        self._tell()
+
+    async def _open(self) -> MediaInfo:
+        """Fetch and probe the source; MediaError means that nothing can be made of it."""
+        source = self._unit.source
+        if source.size == 0:
+            raise MediaError("SourceFileError", "the source object is empty (0 bytes)")
+        moved = 0
+
+        def on_bytes(count: int) -> None:
+            nonlocal moved
+            moved += count
+            self._progress(FETCHED * moved / source.size, self._runs)
+
+        try:
+            await self._worker.storages[source.storage].fetch(source, self._source, on_bytes)
+        except (ObjectSuperseded, ObjectNotFound):
+            raise
+        except AccessRefused as error:
+            raise MediaError("SourceFileError", f"the source can't be read: {error}") from None
+        except PermanentError as error:
+            raise MediaError("SourceFileError", str(error)) from None
+        media = await self._worker.probe.source(self._source)
+        self._metadata = replace(media, size=source.size).metadata()
+        return media
+
+    def _plan(self, media: MediaInfo) -> None:
+        for run in self._runs:
+            if run.alive and run.step is not None:
+                try:
+                    run.renders = run.step.renders(media)
+                except MediaError as error:
+                    run.fail(error)
+
+    async def _encode(self, media: MediaInfo) -> None:
+        """One process per window; when a merged process fails, its members run again alone."""
+        owners = {render.name: run for run in self._runs for render in run.renders if run.alive}
+        groups = graph.groups([render for run in self._runs if run.alive for render in run.renders])
+        for members in groups:
+            runs = [owners[render.name] for render in members]
+
+            def on_progress(fraction: float, runs: list[_Run] = runs) -> None:
+                self._progress(FETCHED + (ENCODED - FETCHED) * fraction, runs)
+
+            try:
+                await self._worker.ffmpeg.run(members, media, self._source, self._out, on_progress)
+            except MediaError as error:
+                if len(members) == 1:
+                    runs[0].fail(error)
+                else:
+                    _log.warning("merged run failed, running its members alone", error=str(error))
+                    await self._encode_alone(members, owners, media)
+            await self._check(members, owners, media)
+
+    async def _encode_alone(self, members: list[Render], owners: dict[str, _Run], media: MediaInfo) -> None:
+        for render in members:
+            try:
+                await self._worker.ffmpeg.run([render], media, self._source, self._out)
+            except MediaError as error:
+                owners[render.name].fail(error)
+
+    async def _check(self, members: list[Render], owners: dict[str, _Run], media: MediaInfo) -> None:
+        """Probe every file that was made, all in one child process."""
+        living = [render for render in members if owners[render.name].alive]
+        files = {render.name: verify.written_files(render, self._out) for render in living}
+        probed = {render.name: verify.probed_files(render, files[render.name]) for render in living}
+        paths = [path for render in living for path in probed[render.name]]
+        answers = iter(await self._worker.probe.outputs(paths, self._out))
+        for render in living:
+            facts = [next(answers) for _ in probed[render.name]]
+            run = owners[render.name]
+            try:
+                run.produced[render.name] = verify.check(render, media, files[render.name], facts)
+            except MediaError as error:
+                run.fail(error)
+
+    async def _name_outputs(self) -> None:
+        """Give every file its key; two sub-tasks can't write the same object, and none the source."""
+        source = self._unit.source
+        taken = {(source.storage, source.key): "the source object"}
+        for index, run in enumerate(self._runs):
+            if not run.alive or run.step is None:
+                continue
+            try:
+                produced = [run.produced[render.name] for render in run.renders]
+                run.output = await asyncio.to_thread(run.step.collect, produced, self._out)
+                for file in run.output.files:
+                    place = (run.planned.storage, file.key)
+                    if place in taken:
+                        raise MediaError("InvalidInput", f"/{file.key} would overwrite {taken[place]}; change the path")
+                    taken[place] = f"another output of sub-task {index + 1}"
+            except MediaError as error:
+                run.fail(error)
+
+    async def _publish(self) -> None:
+        living = [run for run in self._runs if run.alive and run.output is not None]
+        objects = [(run.planned.storage, file.key) for run in living if run.output for file in run.output.files]
+        if objects:
+            await self._registry.intend(objects, self._unit.task_id, self._unit.lineage)
+        for run in living:
+            assert run.output is not None  # noqa: S101
+            try:
+                for file in run.output.files:
+                    await self._put(run, file)
+            except PermanentError as error:
+                run.fail(MediaError("InternalError", f"the output can't be written: {error}"))
+                self._tell()
+                continue
+            run.result = replace(
+                run.result, status="SUCCESS", progress=100, finish_time=time.time(), output=run.output.item
+            )
+            self._tell()
+
+    async def _put(self, run: _Run, file: OutputFile) -> None:
+        storage = self._worker.storages[run.planned.storage]
+        await storage.put(
+            file.path,
+            file.key,
+            content_type=file.content_type,
+            metadata={MARKER: format_lineage(self._unit.lineage), "watcher-task": self._unit.task_id},
+            token=self._unit.task_id,
+            before=self._registry.written,
+        )
+
+
+def _echo(planned: PlannedStep, step: Step[Any, Any] | None) -> dict[str, Any]:
+    """The input as the results show it: with the storage, the paths and the numbers that are in force."""
+    echo = planned.spec.model_dump(mode="json") | {"output_storage": planned.storage_echo}
+    if "object_number_format" in echo:
+        number_format = getattr(planned.spec, "object_number_format", None) or NumberFormat()
+        echo["object_number_format"] = number_format.model_dump()
+    if step is not None:
+        for name, pattern in step.patterns.items():
+            echo[name] = step.naming.echo(pattern, absolute=name == "output_object_path")
+    return echo
