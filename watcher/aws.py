@@ -66,6 +66,7 @@ def client(
     return made
 
 
+_NETWORK = {"botocore", "aiobotocore", "aiohttp"}
 _NOT_FOUND = {"404", "NoSuchKey", "NoSuchVersion", "NotFound", "NoSuchUpload"}
 _SUPERSEDED = {"412", "PreconditionFailed", "ConditionalRequestConflict"}
 _REFUSED = {
@@ -80,12 +81,17 @@ _GONE = {
 
 
 def translated(error: Exception, what: str) -> WatcherError:
-    """The project's error for one of botocore's (or of the network below it)."""
+    """The project's error for one of botocore's (or of the network below it).
+
+    Anything else is a mistake of ours, not the service's: it is raised as it is.
+    """
     response = getattr(error, "response", None)
     if not isinstance(response, dict):
         if type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound"):
             return AccessRefused(f"{what}: no credentials were found; set access_key and secret_key")
-        return TransientError(f"{what}: {error or type(error).__name__}")
+        if isinstance(error, OSError | TimeoutError) or type(error).__module__.partition(".")[0] in _NETWORK:
+            return TransientError(f"{what}: {error or type(error).__name__}")
+        raise error
     code = str(response.get("Error", {}).get("Code", ""))
     message = str(response.get("Error", {}).get("Message", "")) or code
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))

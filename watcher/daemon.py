@@ -31,6 +31,8 @@ from watcher.worker import Worker
 _log = log.get("daemon")
 
 PURGE_INTERVAL = 3600.0
+LISTEN = 10.0
+"""Seconds that sources have to begin to listen before the service says that it is ready all the same."""
 HANG = 60.0
 """Seconds without progress of the event loop's parts after which systemd is no longer told that all is well."""
 
@@ -150,18 +152,25 @@ class Daemon:
             current = await apply_files(parts, found)
             for problem in found.problems:
                 _log.warning("workflow", where=problem.path, note=problem.message)
-            self._greet(parts, current, started)
-            await self._serve(parts, list(configured.sources.values()))
+            self._greet(parts, current)
+            await self._serve(parts, list(configured.sources.values()), started)
         systemd.notify(STATUS="stopped")
         _log.info("stopped")
 
-    def _greet(self, parts: Parts, current: Catalog, started: float) -> None:
+    def _greet(self, parts: Parts, current: Catalog) -> None:
         strength = "own namespaces, no network" if parts.containment.kind == "bubblewrap" else "resource limits only"
         _log.info("containment of ffmpeg", kind=parts.containment.kind, means=strength)
         if not parts.settings.sources:
             _log.warning("no sources are configured: no object will be heard of")
         if not current.enabled:
             _log.warning("no workflow is enabled: objects are recorded and start nothing")
+
+    async def _ready(self, parts: Parts, started: float) -> None:
+        """Ready is: what is dropped from now on is heard of."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(parts.dispatcher.listening.wait(), LISTEN)
+        current = parts.dispatcher.catalog
+        assert current is not None  # noqa: S101
         seconds = round(time.monotonic() - started, 2)
         _log.info("ready", workflows=len(current.workflows), enabled=current.enabled, seconds=seconds)
         systemd.notify(READY=1, STATUS=f"{current.enabled} workflows enabled")
@@ -177,7 +186,7 @@ class Daemon:
             self._hurry.set()
         self._stop.set()
 
-    async def _serve(self, parts: Parts, sources: Sequence[Source]) -> None:
+    async def _serve(self, parts: Parts, sources: Sequence[Source], started: float) -> None:
         dispatching = asyncio.create_task(parts.dispatcher.run(sources), name="dispatcher")
         running = asyncio.create_task(parts.runner.run(), name="runner")
         publishing = asyncio.create_task(parts.publisher.run(), name="publisher")
@@ -187,6 +196,7 @@ class Daemon:
             asyncio.create_task(self._purge(parts), name="purge"),
         ]
         stop = asyncio.create_task(self._stop.wait(), name="stop")
+        greeting = asyncio.create_task(self._ready(parts, started), name="ready")
         essential: list[asyncio.Task[None]] = [dispatching, running, publishing, *helpers]
         try:
             await asyncio.wait([stop, *essential], return_when=asyncio.FIRST_COMPLETED)
@@ -196,9 +206,10 @@ class Daemon:
             await self._wind_down(parts, dispatching)
         finally:
             stop.cancel()
+            greeting.cancel()
             for task in essential:
                 task.cancel()
-            await asyncio.gather(stop, *essential, return_exceptions=True)
+            await asyncio.gather(stop, greeting, *essential, return_exceptions=True)
 
     async def _wind_down(self, parts: Parts, dispatching: asyncio.Task[None]) -> None:
         """Stop receiving at once, let tasks end, send the events that are ready."""

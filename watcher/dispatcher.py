@@ -53,10 +53,15 @@ class Dispatcher:
         self._heads = asyncio.Semaphore(HEADS)
         self.catalog: Catalog | None = None
         self.counters = Counters()
+        self.listening = asyncio.Event()
+        """Set when each source listens, or was found to be unavailable."""
+        self._silent: set[str] = set()
         self.progress = 0.0
 
     async def run(self, sources: Sequence[Source]) -> None:
         """Until cancelled."""
+        self._silent = {source.name for source in sources}
+        self._all_listen()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._commit_groups(), name="commit")
             for source in sources:
@@ -71,13 +76,23 @@ class Dispatcher:
                 resolving: set[asyncio.Task[None]] = set()
                 async for delivery in source.deliveries(cursor):
                     failures = 0
+                    self._heard_of(source)
                     await self._accept(delivery, resolving)
                 return
             except WatcherError as error:
                 pause = PAUSES[min(failures, len(PAUSES) - 1)]
                 failures += 1
+                self._heard_of(source)
                 _log.warning("source unavailable", source=source.name, error=str(error), again_in=pause)
             await asyncio.sleep(pause)
+
+    def _heard_of(self, source: Source) -> None:
+        self._silent.discard(source.name)
+        self._all_listen()
+
+    def _all_listen(self) -> None:
+        if not self._silent:
+            self.listening.set()
 
     async def _accept(self, delivery: Delivery, resolving: set[asyncio.Task[None]]) -> None:
         """Deliveries that need questions to a storage don't hold up those that don't."""
@@ -105,7 +120,7 @@ class Dispatcher:
     def _candidate(event: ObjectEvent, catalog: Catalog) -> Candidate:
         assert event.info is not None  # noqa: S101
         matches = tuple(catalog.index.match(event.storage, event.key))
-        return Candidate(event.info, matches, existing=event.existing)
+        return Candidate(event.info, matches, existing=event.existing, notified=event.notified)
 
     async def _resolve(self, delivery: Delivery, events: list[ObjectEvent], catalog: Catalog) -> None:
         """Ask the storage for the exact version of what matches and is not known yet."""
@@ -141,7 +156,7 @@ class Dispatcher:
             replace(info, metadata=None),
             matches,
             existing=event.existing,
-            notified=event.info is None,
+            notified=event.notified or event.info is None,
             marker=parse_lineage(marker) if marker is not None else None,
             alias=listed,
         )

@@ -148,14 +148,14 @@ class Runner:
         """How many tasks run now."""
         return len(self._running)
 
-    async def run(self) -> None:
-        """Claim and run tasks until cancelled, or until :meth:`drain` is done."""
+    async def run(self, only: str | None = None) -> None:
+        """Claim and run tasks until cancelled, or until :meth:`drain` is done; ``only`` limits it to one task."""
         async with asyncio.TaskGroup() as group:
             while not self._draining:
                 self._wake.clear()
                 while len(self._running) < self._executor.slots and not self._draining and self._has_space():
                     try:
-                        task = await self._state.tasks.claim()
+                        task = await self._state.tasks.claim(only)
                     except TransientError as error:
                         _log.error("no task can be claimed", error=str(error))
                         break

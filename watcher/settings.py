@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, cast, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 from watcher import credentials, plugin
 from watcher.errors import ConfigurationError, Problem
 from watcher.executors.base import Executor
+from watcher.log import Format, Level
 from watcher.notifiers.base import Notifier
 from watcher.plugin import Bytes, Seconds
 from watcher.sources.base import Source
@@ -31,9 +32,9 @@ class _Section(BaseModel):
 class LogSettings(_Section):
     """How the daemon logs, on standard output."""
 
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    level: Level = "info"
     """The least important lines that are shown."""
-    format: Literal["auto", "console", "json"] = "auto"
+    format: Format = "auto"
     """``auto`` is JSON under systemd and text elsewhere."""
 
 
@@ -183,6 +184,32 @@ def load(file: Path) -> Settings:
         notifiers=notifiers,
         executor=executor,
         executor_options=options,
+    )
+
+
+def _peek(file: Path) -> dict[str, Any]:
+    """The file's data, unchecked; empty when it can't be had."""
+    try:
+        data = yaml.load(file.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def workflow_folder(file: Path) -> Path:
+    """Where the workflows are, even if the rest of the configuration is wrong."""
+    return file.parent / str(_peek(file).get("workflows", "workflows"))
+
+
+def log_choice(file: Path) -> tuple[Level, Format]:
+    """Level and format of the log, before anything else is read: mistakes are to be logged that way too."""
+    given = _peek(file).get("log")
+    given = given if isinstance(given, dict) else {}
+    level = os.environ.get("WATCHER_LOG__LEVEL", given.get("level"))
+    form = os.environ.get("WATCHER_LOG__FORMAT", given.get("format"))
+    return (
+        cast("Level", level) if level in get_args(Level) else "info",
+        cast("Format", form) if form in get_args(Format) else "auto",
     )
 
 

@@ -53,7 +53,8 @@ class ObjectEvent:
 
     ``info`` is there when the source saw the object itself (a listing, a stat). A notification only
     knows some of it and leaves ``info`` None; the dispatcher then asks the storage. ``existing`` marks
-    objects that were there before the source looked for the first time.
+    objects that were there when the source looked for the first time; ``notified`` those that it was told of
+    while it did, so that they count as new all the same.
     """
 
     storage: str
@@ -62,6 +63,7 @@ class ObjectEvent:
     info: ObjectInfo | None = None
     version_id: str | None = None
     existing: bool = False
+    notified: bool = False
 
 
 def digest(*fields: str) -> bytes:

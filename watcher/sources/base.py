@@ -97,6 +97,9 @@ class Source(ABC):
     def deliveries(self, cursor: Cursor) -> AsyncIterator[Delivery]:
         """Deliveries for as long as the service runs; closing the iterator ends what the source holds open.
 
+        The first delivery, which may be empty, says that the source is listening: nothing that appears from then
+        on is taken for something that was there before.
+
         Raises TransientError when its other side is away: whoever iterates comes back after a pause.
         """
 

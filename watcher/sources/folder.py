@@ -161,10 +161,14 @@ class _Observer(BaseObserver):
 
 @dataclass(slots=True)
 class _Pending:
-    """A file that may still be growing: what it looked like, and since when (monotonic seconds)."""
+    """A file that may still be growing: what it looked like, and since when (monotonic seconds).
+
+    ``notified`` says that a hint spoke of it while the first scan ran.
+    """
 
     version: tuple[int, int]
     since: float
+    notified: bool = False
 
 
 class FolderSource(Source):
@@ -199,6 +203,9 @@ class FolderSource(Source):
         self._pending.clear()
         observer = await asyncio.to_thread(self._observe, hints) if self._options.hints else None
         try:
+            yield Delivery(())
+            # A file that is dropped while the first scan runs is listed as existing, and yet it is new.
+            during_first_scan = await cursor.load() is None
             async for delivery in self._first_scan(cursor):
                 yield delivery
             next_scan = time.monotonic() + self._options.rescan
@@ -207,8 +214,9 @@ class FolderSource(Source):
                 if await asyncio.to_thread(self._root_identity) != identity:
                     raise TransientError(f"the directory {self.root} was replaced; watching it anew")
                 taken = hints.take()
-                for batch in _batches(await asyncio.to_thread(self._look, taken)):
+                for batch in _batches(await asyncio.to_thread(self._look, taken, during_first_scan)):
                     yield Delivery(batch)
+                during_first_scan = False
                 if taken.overflow:
                     _log.warning("hints were lost in a burst, scanning everything", source=self.name)
                 if taken.overflow or time.monotonic() >= next_scan:
@@ -281,8 +289,8 @@ class FolderSource(Source):
     def _wanted(self, key: str) -> bool:
         return not any(map(self._ignored, key.split("/")))
 
-    def _event(self, info: ObjectInfo, *, existing: bool = False) -> ObjectEvent:
-        return ObjectEvent(info.storage, info.key, self.name, info=info, existing=existing)
+    def _event(self, info: ObjectInfo, *, existing: bool = False, notified: bool = False) -> ObjectEvent:
+        return ObjectEvent(info.storage, info.key, self.name, info=info, existing=existing, notified=notified)
 
     def _key(self, path: str) -> str:
         return os.path.relpath(path, self.root)
@@ -295,7 +303,7 @@ class FolderSource(Source):
             return None
         return file_version(self._storage.name, key, status) if stats.S_ISREG(status.st_mode) else None
 
-    def _look(self, hints: _Hints) -> list[ObjectEvent]:
+    def _look(self, hints: _Hints, notified: bool) -> list[ObjectEvent]:
         """The files that hints say are complete; others that they speak of go among the pending ones."""
         complete = [self._key(path) for path in hints.complete]
         for tree in hints.moved_trees:  # a rename is atomic: all that is inside is complete
@@ -309,14 +317,14 @@ class FolderSource(Source):
             info = self._stat(key) if self._wanted(key) else None
             if info is not None and info.size > 0:
                 self._pending.pop(key, None)
-                events.append(self._event(info))
+                events.append(self._event(info, notified=notified))
             elif info is not None:  # empty: perhaps only touched, to be written next
-                self._pending[key] = _Pending(_version(info), now)
+                self._pending[key] = _Pending(_version(info), now, notified)
         for key in begun:
             if key not in self._pending and key not in complete and self._wanted(key):
                 info = self._stat(key)
                 if info is not None:
-                    self._pending[key] = _Pending(_version(info), now)
+                    self._pending[key] = _Pending(_version(info), now, notified)
         return events
 
     def _files_below(self, tree: str) -> Iterator[str]:
@@ -333,14 +341,14 @@ class FolderSource(Source):
         events: list[ObjectEvent] = []
         writing = _open_for_writing()
         for key in due:
-            info = self._stat(key)
+            info, item = self._stat(key), self._pending[key]
             if info is None:
                 del self._pending[key]
-            elif _version(info) != self._pending[key].version or _file_id(self.root / key) in writing:
-                self._pending[key] = _Pending(_version(info), now)
+            elif _version(info) != item.version or _file_id(self.root / key) in writing:
+                self._pending[key] = _Pending(_version(info), now, item.notified)
             else:
                 del self._pending[key]
-                events.append(self._event(info))
+                events.append(self._event(info, notified=item.notified))
         return events
 
 

@@ -35,5 +35,6 @@ class MemorySource(Source):
         self._queue.put_nowait(Delivery(events, acknowledge, release))
 
     async def deliveries(self, cursor: Cursor) -> AsyncIterator[Delivery]:
+        yield Delivery(())
         while True:
             yield await self._queue.get()

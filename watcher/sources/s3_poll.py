@@ -43,6 +43,7 @@ class S3PollSource(Source):
 
     async def deliveries(self, cursor: Cursor) -> AsyncIterator[Delivery]:
         """A delivery per page of the listing; a sweep waits until its last page is committed."""
+        yield Delivery(())
         first = await cursor.load() is None
         while True:
             baseline = first and self._options.existing == "ignore"

@@ -59,6 +59,7 @@ class SqsSource(Source):
             ]
             tasks.append(asyncio.create_task(deletions.run(), name=f"{self.name} deletions"))
             try:
+                yield Delivery(())
                 while True:
                     yield await _next(found, tasks)
             finally:

@@ -50,8 +50,8 @@ class Tasks:
         statement = update(table).where(table.c.status == "PROCESSING").values(status="WAITING")
         return await self._database.run(lambda connection: connection.execute(statement).rowcount)
 
-    async def claim(self) -> Task | None:
-        """Take the next task: highest priority first, then oldest; None when nothing is due."""
+    async def claim(self, only: str | None = None) -> Task | None:
+        """Take the next task, highest priority first, then oldest; None when nothing (or not ``only``) is due."""
 
         def take(connection: Connection) -> Task | None:
             table = schema.tasks
@@ -62,6 +62,8 @@ class Tasks:
                 .order_by(table.c.priority.desc(), table.c.seq)
                 .limit(1)
             )
+            if only is not None:
+                chosen = chosen.where(table.c.task_id == only)
             statement = (
                 update(table)
                 .where(table.c.seq == chosen.scalar_subquery())

@@ -118,7 +118,7 @@ class S3Storage(Storage):
                 answer = await self._client.get_object(Bucket=self.bucket, Key=info.key, **exact)
                 position = start
                 async with answer["Body"] as body:
-                    async for chunk in body.iter_chunked(CHUNK):
+                    async for chunk in body.iter_chunks(CHUNK):
                         await asyncio.to_thread(os.pwrite, descriptor, chunk, position)
                         position += len(chunk)
                         if progress is not None:

@@ -1,0 +1,84 @@
+"""Fixtures that all tests share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import parts
+
+
+@pytest.fixture(autouse=True)
+def _no_credentials_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests use the key pairs they name, whatever the machine has."""
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "WATCHER_", "COS_")) or name in ("CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of synthetic clips, made once."""
+    return tmp_path_factory.mktemp("clips")
+
+
+@pytest.fixture(scope="session")
+def clip(clips: Path) -> Path:
+    """Three seconds, 320×180 at 25 fps, with sound."""
+    return parts.make_clip(clips / "clip.mp4")
+
+
+@pytest.fixture(scope="session")
+def long_clip(clips: Path) -> Path:
+    """A clip whose transcoding takes some seconds."""
+    return parts.make_clip(clips / "long.mp4", seconds=40, size="1280x720")
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[str]:
+    """S3 and SQS by moto."""
+    with parts.moto_server() as address:
+        yield address
+
+
+@pytest.fixture
+def receiver() -> Iterator[parts.HttpReceiver]:
+    """A real HTTP server."""
+    server = parts.HttpReceiver()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Callable[..., parts.Daemon]]:
+    """Makes daemons that do not outlive the test."""
+    made: list[parts.Daemon] = []
+
+    def make(settings: dict[str, Any], *workflows: dict[str, Any]) -> parts.Daemon:
+        made.append(parts.Daemon(tmp_path / "daemon", settings, list(workflows)))
+        return made[-1]
+
+    yield make
+    for item in made:
+        item.close()
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> dict[str, Any]:
+    """Settings of two buckets that are directories, the first of them watched."""
+    for name in ("inbox", "outbox"):
+        (tmp_path / name).mkdir()
+    return {
+        "storages": {
+            "inbox-1250000000": {"type": "local", "root": str(tmp_path / "inbox")},
+            "outbox-1250000000": {"type": "local", "root": str(tmp_path / "outbox")},
+        },
+        "sources": {"inbox": {"type": "folder", "storage": "inbox-1250000000", "settle": "500ms"}},
+    }

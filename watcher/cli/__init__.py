@@ -1,0 +1,210 @@
+"""The command line. Each command imports what it needs when it runs, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from watcher import __version__
+from watcher.errors import ConfigurationError, WatcherError
+
+app = typer.Typer(
+    help="Drop a file in a bucket, and what should happen to it happens: once, fast, and visibly.\n\n"
+    "Try `watcher demo` first: it needs no server, no account and no configuration.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+tasks = typer.Typer(help="Look at tasks, end them, run them again.", no_args_is_help=True)
+workflows = typer.Typer(help="Look at workflows, switch them on and off, try their triggers.", no_args_is_help=True)
+app.add_typer(tasks, name="tasks")
+app.add_typer(workflows, name="workflows")
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        help="The configuration file; else $WATCHER_CONFIG, config/watcher.yaml, /etc/watcher/watcher.yaml.",
+    ),
+]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"watcher {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(config: Config = None) -> None:
+    """Run the service: hear of objects, process them, publish events.
+
+    SIGTERM (or Ctrl-C) stops receiving and lets running tasks end; a second one does not wait. SIGHUP reads
+    workflows and templates anew.
+    """
+    import asyncio
+
+    from watcher import log, settings
+    from watcher.daemon import Daemon
+
+    file = settings.find(config)
+    log.setup(*settings.log_choice(file))
+    asyncio.run(Daemon(file).run())
+
+
+@app.command()
+def demo(
+    directory: Annotated[Path, typer.Option(help="Where the demo is made.")] = Path("watcher-demo"),
+) -> None:
+    """See it work: two buckets that are directories, one clip, one workflow, all its outputs."""
+    import asyncio
+
+    from watcher.cli.demo import demo as make
+
+    raise typer.Exit(asyncio.run(make(directory)))
+
+
+@app.command()
+def check(config: Config = None) -> None:
+    """Check everything a run would need: settings, workflows, credentials, buckets, queues, brokers, ffmpeg."""
+    import asyncio
+
+    from watcher.cli.check import check as examine
+
+    raise typer.Exit(asyncio.run(examine(config)))
+
+
+@app.command()
+def process(
+    uri: Annotated[
+        str,
+        typer.Argument(
+            help="The object: STORAGE/KEY, s3://BUCKET/KEY, cos://BUCKET/KEY, or a file below a local storage."
+        ),
+    ],
+    workflow: Annotated[str, typer.Option("--workflow", "-w", help="Name of the workflow; it need not be enabled.")],
+    config: Config = None,
+) -> None:
+    """Process one object now, and show how it goes."""
+    import asyncio
+
+    from watcher.cli.process import process as work_on
+
+    raise typer.Exit(asyncio.run(work_on(config, uri, workflow)))
+
+
+@tasks.command("list")
+def tasks_list(
+    status: Annotated[str | None, typer.Option(help="Only WAITING, PROCESSING or FINISH.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many, newest first.")] = 20,
+    config: Config = None,
+) -> None:
+    """List tasks, newest first."""
+    import asyncio
+
+    from watcher.cli.tasks import show_list
+
+    asyncio.run(show_list(config, status, limit))
+
+
+@tasks.command("show")
+def tasks_show(
+    task_id: Annotated[str, typer.Argument(help="A task id, or enough of it to be unique.")],
+    json: Annotated[bool, typer.Option("--json", help="As the WorkflowTask object of the MPS model.")] = False,
+    config: Config = None,
+) -> None:
+    """Show a task: its source, each sub-task with its outputs or its error, and where its events went."""
+    import asyncio
+
+    from watcher.cli.tasks import show
+
+    asyncio.run(show(config, task_id, as_json=json))
+
+
+@tasks.command("abort")
+def tasks_abort(task_id: str, config: Config = None) -> None:
+    """End a task that waits or runs."""
+    import asyncio
+
+    from watcher.cli.tasks import abort
+
+    asyncio.run(abort(config, task_id))
+
+
+@tasks.command("retry")
+def tasks_retry(
+    task_id: Annotated[str, typer.Argument(help="A task id, or enough of it to be unique.")], config: Config = None
+) -> None:
+    """Run a finished task again, and send events again that were given up."""
+    import asyncio
+
+    from watcher.cli.tasks import retry
+
+    asyncio.run(retry(config, task_id))
+
+
+@workflows.command("list")
+def workflows_list(config: Config = None) -> None:
+    """List the workflows of the configuration."""
+    from watcher.cli.workflows import show_list
+
+    show_list(config)
+
+
+@workflows.command("enable")
+def workflows_enable(name: str, config: Config = None) -> None:
+    """Enable a workflow: sets `Enabled: true` in its file, and tells a running service."""
+    import asyncio
+
+    from watcher.cli.workflows import switch
+
+    asyncio.run(switch(config, name, on=True))
+
+
+@workflows.command("disable")
+def workflows_disable(name: str, config: Config = None) -> None:
+    """Disable a workflow: sets `Enabled: false` in its file, and tells a running service."""
+    import asyncio
+
+    from watcher.cli.workflows import switch
+
+    asyncio.run(switch(config, name, on=False))
+
+
+@workflows.command("match")
+def workflows_match(
+    uri: Annotated[str, typer.Argument(help="STORAGE/KEY; the object need not exist.")], config: Config = None
+) -> None:
+    """Which workflows would this object start? And for the others: which condition fails?"""
+    from watcher.cli.workflows import match
+
+    raise typer.Exit(match(config, uri))
+
+
+def main() -> None:
+    """The program: errors are sentences, never tracebacks."""
+    try:
+        app()
+    except ConfigurationError as error:
+        for problem in error.problems:
+            typer.echo(f"error: {problem}", err=True)
+        sys.exit(2)
+    except WatcherError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

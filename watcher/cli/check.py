@@ -1,0 +1,139 @@
+"""``watcher check``: everything a run would need, each with a line, all mistakes at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from rich.markup import escape
+
+from watcher import catalog, daemon, settings
+from watcher.cli.console import err, out
+from watcher.errors import ConfigurationError, PermanentError, Problem, WatcherError
+from watcher.media import ffmpeg
+from watcher.mps import files
+from watcher.settings import Settings
+
+TIMEOUT = 20.0
+
+
+class _Report:
+    """Counts what it prints."""
+
+    def __init__(self) -> None:
+        self.mistakes = 0
+        self.warnings = 0
+
+    def fine(self, what: str, note: str = "") -> None:
+        out.print(f"[green]✓[/] {escape(what)}{f'  [dim]{escape(note)}[/]' if note else ''}")
+
+    def problem(self, problem: Problem) -> None:
+        if problem.warning:
+            self.warnings += 1
+            out.print(f"[yellow]![/] {escape(problem.path)}: {escape(problem.message)}")
+        else:
+            self.mistakes += 1
+            out.print(f"[red]✗[/] {escape(problem.path)}: {escape(problem.message)}")
+
+
+async def check(config: Path | None) -> int:
+    """Print the report; the exit status is 1 when something would keep the service from working."""
+    report = _Report()
+    file = settings.find(config)
+    configured = _settings(file, report)
+    if configured is not None:
+        _workflows(configured, report)
+        await _media(configured, report)
+        await _outside(configured, report)
+    if report.mistakes:
+        err.print(f"[red]{report.mistakes} mistake{'s' if report.mistakes > 1 else ''}[/]")
+        return 1
+    out.print(f"[green]all is well[/]{f', {report.warnings} warnings' if report.warnings else ''}")
+    return 0
+
+
+def _settings(file: Path, report: _Report) -> Settings | None:
+    try:
+        configured = settings.load(file)
+    except ConfigurationError as error:
+        for problem in error.problems:
+            report.problem(problem)
+        # The workflows are worth a look all the same, so that nobody has to mend one file to hear of the next.
+        _, problems = files.load_workflows(settings.workflow_folder(file))
+        for problem in problems:
+            report.problem(problem)
+        return None
+    counts = (
+        f"{len(configured.storages)} storages, {len(configured.sources)} sources, {len(configured.notifiers)} notifiers"
+    )
+    report.fine(f"settings {file}", counts)
+    for name, entries in (("sources", configured.sources), ("storages", configured.storages)):
+        if not entries:
+            report.problem(Problem(name, "none are configured, so no object will be heard of", warning=True))
+    return configured
+
+
+def _workflows(configured: Settings, report: _Report) -> None:
+    found = catalog.read(configured)
+    for problem in found.problems:
+        report.problem(problem)
+    enabled = sum(1 for item in found.workflows if item.workflow.enabled)
+    report.fine(f"workflows {configured.workflows}", f"{len(found.workflows)} right, {enabled} enabled")
+    if not enabled:
+        report.problem(
+            Problem(str(configured.workflows), "no workflow is enabled: `watcher workflows enable NAME`", warning=True)
+        )
+
+
+async def _media(configured: Settings, report: _Report) -> None:
+    try:
+        contained, program = await daemon.media_tools(configured)
+    except ConfigurationError as error:
+        for problem in error.problems:
+            report.problem(problem)
+        return
+    version, missing = await ffmpeg.capabilities(program)
+    for name in missing:
+        report.problem(Problem("media.ffmpeg", f"{program} has no {name}"))
+    report.fine(f"ffmpeg {version}", str(program))
+    report.fine(f"containment {contained.kind}")
+    if contained.kind != "bubblewrap":
+        advice = "install bubblewrap (and allow user namespaces) to run ffmpeg without network and without your files"
+        report.problem(Problem("media.containment", advice, warning=True))
+
+
+async def _outside(configured: Settings, report: _Report) -> None:
+    """Storages, sources and notifiers at once: each may take its time to answer."""
+    parts: list[tuple[str, Callable[[], Awaitable[None]]]] = []
+    for name, storage in configured.storages.items():
+
+        async def reach(storage: object = storage) -> None:
+            async with storage as opened:  # type: ignore[attr-defined]
+                await opened.check()
+
+        parts.append((f"storages.{name}", reach))
+    parts += [(f"sources.{name}", source.check) for name, source in configured.sources.items() if _alone(source)]
+    parts += [(f"notifiers.{name}", notifier.check) for name, notifier in configured.notifiers.items()]
+    results = await asyncio.gather(*(_try(action) for _, action in parts))
+    for (name, _), problem in zip(parts, results, strict=True):
+        if problem is None:
+            report.fine(name, "can be reached")
+        else:
+            report.problem(Problem(name, problem))
+
+
+def _alone(source: object) -> bool:
+    """Whether a source can be checked by itself; those over a storage are as good as that storage."""
+    return not hasattr(source, "_storage")
+
+
+async def _try(action: Callable[[], Awaitable[None]]) -> str | None:
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            await action()
+    except TimeoutError:
+        return f"no answer within {TIMEOUT:.0f} seconds"
+    except (WatcherError, PermanentError) as error:
+        return str(error)
+    return None
