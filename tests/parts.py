@@ -177,8 +177,11 @@ class Daemon:
         assert self._process is not None
         return self._process
 
-    def start(self, timeout: float = 30.0) -> None:
-        """Start it and wait until it says that it is ready."""
+    def start(self, timeout: float = 30.0, fault: str = "") -> None:
+        """Start it and wait until it says that it is ready.
+
+        ``fault`` is Python that runs in the daemon before anything else: how a test has it die at a certain line.
+        """
         address = str(self.root / "notify.sock")
         with contextlib.suppress(FileNotFoundError):
             os.unlink(address)
@@ -186,7 +189,7 @@ class Daemon:
             ready.bind(address)
             ready.settimeout(0.1)
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "watcher", "run", "--config", str(self.config)],
+                [sys.executable, "-c", f"{fault}\nfrom watcher.cli import main\nmain()", "run", "--config", str(self.config)],
                 stdout=output,
                 stderr=output,
                 start_new_session=True,

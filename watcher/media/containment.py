@@ -57,7 +57,8 @@ class Containment:
         arguments = [self.tools["bwrap"], "--unshare-all", "--die-with-parent", "--new-session", "--clearenv"]
         for path in _SYSTEM:
             arguments += ["--ro-bind-try", path, path]
-        arguments += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108  the sandbox's own
+        # No /proc: nothing in there needs it, and under ProtectKernelTunables= it could not be mounted.
+        arguments += ["--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108  the sandbox's own
         for file in read:
             arguments += ["--ro-bind", str(file.resolve()), str(file)]
         if write is not None:
@@ -77,7 +78,7 @@ async def _works(bwrap: str) -> bool:
     """Whether bubblewrap may make namespaces here: kernels and containers often forbid it."""
     binds = [item for path in _SYSTEM for item in ("--ro-bind-try", path, path)]
     process = await asyncio.create_subprocess_exec(
-        bwrap, "--unshare-all", "--die-with-parent", *binds, "--proc", "/proc", "--dev", "/dev", "--", "/bin/true",
+        bwrap, "--unshare-all", "--die-with-parent", *binds, "--dev", "/dev", "--", "/bin/true",
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     return await process.wait() == 0

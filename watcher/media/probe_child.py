@@ -25,7 +25,8 @@ def main() -> None:
         try:
             facts = probe(item["path"], request["options"], item["count"])
         except Exception as error:
-            facts = {"error": f"{type(error).__name__}: {error}"}
+            reason = getattr(error, "strerror", None) or str(error)
+            facts = {"error": reason.replace(item["path"], "the file")}
         sys.stdout.write(json.dumps(facts) + "\n")
         sys.stdout.flush()
 

@@ -145,6 +145,8 @@ def _unknown(key: str) -> str:
 def _join(path: str, part: object) -> str:
     if isinstance(part, int):
         return f"{path}[{part}]"
+    if path.endswith(":"):  # the name of a file
+        return f"{path} {part}"
     return f"{path}.{part}" if path else str(part)
 
 
