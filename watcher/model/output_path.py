@@ -98,7 +98,7 @@ class Naming:
         }
 
     def _place(self, path: str) -> str:
-        key = (path if path.startswith("/") else self.directory + path).lstrip("/")
+        key = (path if path.startswith("/") else self.directory + path).removeprefix("/")
         parts = key.split("/")
         if any(part in ("", ".", "..") for part in parts) or any(ord(char) < 32 for char in key):
             raise MediaError(

@@ -153,6 +153,7 @@ def _join(path: str, part: object) -> str:
 def _problem(error: Any, path: str) -> Problem:
     for part in error["loc"]:
         path = _join(path, part if isinstance(part, int) else to_wire(str(part)))
+    path = path.removesuffix(":")
     if error["type"] == "extra_forbidden":
         return Problem(path, "unknown field")
     if error["type"] == "missing":
