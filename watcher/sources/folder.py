@@ -16,6 +16,7 @@ import re
 import stat as stats
 import threading
 import time
+import warnings
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +43,9 @@ from watcher.plugin import Seconds
 from watcher.sources.base import Bucket, Cursor, Delivery, Outstanding, Source
 
 _log = log.get("folder")
+
+# watchdog says so when a directory is seen twice while it is being filled; nothing is lost by it.
+warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWarning)
 
 BATCH = 500
 LONG_AGO = 3600.0
@@ -199,10 +203,14 @@ class FolderSource(Source):
     async def deliveries(self, cursor: Cursor) -> AsyncIterator[Delivery]:
         """A delivery per batch of complete files."""
         hints = _Hints(asyncio.get_running_loop(), asyncio.Event())
-        identity = await asyncio.to_thread(self._root_identity)
+        # While it is held open its inode is not given to another directory, which would then look the same.
+        held = await asyncio.to_thread(self._hold_root)
         self._pending.clear()
-        observer = await asyncio.to_thread(self._observe, hints) if self._options.hints else None
+        observer: _Observer | None = None
         try:
+            identity = await asyncio.to_thread(self._root_identity)
+            if self._options.hints:
+                observer = await asyncio.to_thread(self._observe, hints)
             yield Delivery(())
             # A file that is dropped while the first scan runs is listed as existing, and yet it is new.
             during_first_scan = await cursor.load() is None
@@ -225,8 +233,15 @@ class FolderSource(Source):
                 for batch in _batches(await asyncio.to_thread(self._settled)):
                     yield Delivery(batch)
         finally:
+            os.close(held)
             if observer is not None:
                 await asyncio.shield(asyncio.to_thread(_stop, observer))
+
+    def _hold_root(self) -> int:
+        try:
+            return os.open(self.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise TransientError(f"the directory {self.root} can't be watched: {error.strerror}") from None
 
     def _root_identity(self) -> tuple[int, int]:
         try:
@@ -367,18 +382,21 @@ def _file_id(path: Path) -> tuple[int, int] | None:
 def _open_for_writing() -> set[tuple[int, int]]:
     """(device, inode) of the files that processes of this machine have open for writing, as far as we may see."""
     found: set[tuple[int, int]] = set()
-    for process in os.scandir("/proc"):
-        if not process.name.isdigit():
-            continue
-        try:
-            for descriptor in os.scandir(f"/proc/{process.name}/fd"):
-                if descriptor.stat(follow_symlinks=False).st_mode & stats.S_IWUSR:  # /proc shows the mode of the open
-                    status = descriptor.stat()
-                    if stats.S_ISREG(status.st_mode):
-                        found.add((status.st_dev, status.st_ino))
-        except OSError:
-            continue  # gone meanwhile, or not ours to look at
+    with os.scandir("/proc") as processes:
+        for process in processes:
+            if process.name.isdigit():
+                with contextlib.suppress(OSError):  # gone meanwhile, or not ours to look at
+                    found.update(_written_by(process.name))
     return found
+
+
+def _written_by(process: str) -> Iterator[tuple[int, int]]:
+    with os.scandir(f"/proc/{process}/fd") as descriptors:
+        for descriptor in descriptors:
+            if descriptor.stat(follow_symlinks=False).st_mode & stats.S_IWUSR:  # /proc shows the mode of the open
+                status = descriptor.stat()
+                if stats.S_ISREG(status.st_mode):
+                    yield status.st_dev, status.st_ino
 
 
 def _batches(events: list[ObjectEvent]) -> Iterable[tuple[ObjectEvent, ...]]:

@@ -1,0 +1,201 @@
+"""What every notifier promises: an event arrives whole and confirmed, or an error says whether to try again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiomqtt
+import pytest
+import pytest_asyncio
+from pydantic import HttpUrl, SecretStr
+
+from tests import parts
+from watcher.errors import PermanentError, TransientError
+from watcher.notifiers import directory, memory, mqtt, webhook
+from watcher.notifiers.base import Message, Notifier
+
+MESSAGE = Message("event-1", "1250000000-WorkflowTask-abc", "clips", json.dumps({"EventId": "event-1"}).encode())
+
+
+@dataclass
+class Case:
+    """A notifier and a way to see what arrived."""
+
+    notifier: Notifier
+    arrived: Callable[[], list[bytes]]
+
+
+@pytest_asyncio.fixture(params=["memory", "directory", "webhook", "mqtt-5", "mqtt-3.1.1"])
+async def case(
+    request: pytest.FixtureRequest, tmp_path: Path, receiver: parts.HttpReceiver
+) -> AsyncIterator[Case]:
+    """Each implementation in turn, with a real other side."""
+    kind, _, version = request.param.partition("-")
+    if kind == "memory":
+        made = memory.MemoryNotifier("m", memory.Options())
+        yield Case(made, lambda: [message.body for message in made.received])
+    elif kind == "directory":
+        async with directory.DirectoryNotifier("d", directory.Options(path=tmp_path / "new" / "events")) as files:
+            yield Case(files, lambda: [path.read_bytes() for path in sorted(tmp_path.rglob("*.json"))])
+    elif kind == "webhook":
+        async with webhook.WebhookNotifier("w", webhook.Options(url=HttpUrl(receiver.url))) as hook:
+            yield Case(hook, lambda: [request_.body for request_ in receiver.requests])
+    else:
+        with parts.mosquitto(tmp_path) as port:
+            got: list[bytes] = []
+
+            async def listen(ready: asyncio.Event) -> None:
+                async with aiomqtt.Client("127.0.0.1", port) as client:
+                    await client.subscribe("watcher/#", qos=1)
+                    ready.set()
+                    async for message in client.messages:
+                        assert isinstance(message.payload, bytes)
+                        got.append(message.payload)
+
+            ready = asyncio.Event()
+            listener = asyncio.create_task(listen(ready))
+            await ready.wait()
+            options = mqtt.Options.model_validate({"host": "127.0.0.1", "port": port, "version": version})
+            async with mqtt.MqttNotifier("q", options) as broker:
+                yield Case(broker, lambda: got)
+            listener.cancel()
+            await asyncio.wait([listener])
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_an_event_arrives_whole(case: Case) -> None:
+    """The body, byte for byte."""
+    await case.notifier.check()
+    await case.notifier.publish(MESSAGE)
+    await until(lambda: case.arrived() == [MESSAGE.body])
+
+
+async def test_several_events_arrive_in_order(case: Case) -> None:
+    """Published one after another, they come one after another."""
+    bodies = [str(number).encode() for number in range(5)]
+    for number, body in enumerate(bodies):
+        await case.notifier.publish(Message(f"event-{number}", f"task-{number}", "w", body))
+    await until(lambda: case.arrived() == bodies)
+
+
+# What only some of them can show.
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(500, TransientError), (503, TransientError), (429, TransientError), (408, TransientError),
+     (400, PermanentError), (404, PermanentError), (302, PermanentError)],
+)  # fmt: skip
+async def test_webhook_answers(receiver: parts.HttpReceiver, status: int, error: type[Exception]) -> None:
+    """Which answers are worth another try; a redirect is not followed."""
+    receiver.answers = [status]
+    async with webhook.WebhookNotifier("w", webhook.Options(url=HttpUrl(receiver.url))) as hook:
+        with pytest.raises(error, match=str(status)):
+            await hook.publish(MESSAGE)
+        await hook.publish(MESSAGE)
+    assert len(receiver.requests) == 2
+
+
+async def test_webhook_headers_and_absence(receiver: parts.HttpReceiver) -> None:
+    """The event id and the configured headers are sent; a server that is away is a transient error."""
+    options = webhook.Options(url=HttpUrl(receiver.url), headers={"Authorization": SecretStr("Bearer x")})
+    async with webhook.WebhookNotifier("w", options) as hook:
+        await hook.publish(MESSAGE)
+    headers = receiver.requests[0].headers
+    assert headers["Authorization"] == "Bearer x"
+    assert headers["X-Watcher-Event-Id"] == "event-1"
+    assert headers["Content-Type"] == "application/json"
+    assert "Bearer" not in repr(options)
+    async with webhook.WebhookNotifier("w", webhook.Options(url=HttpUrl("http://127.0.0.1:1/"))) as hook:
+        with pytest.raises(TransientError):
+            await hook.publish(MESSAGE)
+
+
+async def test_mqtt_comes_back_after_the_broker_did(tmp_path: Path) -> None:
+    """While the broker is away publishing is a transient error; afterwards it works, without a restart of ours."""
+    port = parts.free_port()
+    options = mqtt.Options(host="127.0.0.1", port=port, timeout=2)
+    async with mqtt.MqttNotifier("q", options) as broker:
+        with parts.mosquitto(tmp_path, port=port):
+            await broker.publish(MESSAGE)
+        with pytest.raises(TransientError):
+            await broker.publish(MESSAGE)
+        with pytest.raises(TransientError):
+            await broker.check()
+        with parts.mosquitto(tmp_path, port=port):
+            await broker.publish(MESSAGE)
+
+
+# paho leaves the socket of a refused connection to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_mqtt_with_tls_and_a_password(tmp_path: Path) -> None:
+    """The broker's certificate is checked, and a user name and password are sent."""
+    for name, subject in (("ca", "/CN=test ca"), ("broker", "/CN=localhost")):
+        extra = ["-x509", "-days", "2"] if name == "ca" else []
+        command = ["openssl", "req", *extra, "-newkey", "rsa:2048", "-nodes", "-subj", subject]
+        command += ["-keyout", f"{name}.key", "-out", f"{name}.{'crt' if name == 'ca' else 'csr'}"]
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    (tmp_path / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+    sign = "openssl x509 -req -in broker.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile names -out broker.crt"
+    subprocess.run(sign.split(), cwd=tmp_path, check=True, capture_output=True)
+    for name in ("broker.key", "ca.key"):
+        (tmp_path / name).chmod(0o644)  # the broker drops to a user of its own
+    tmp_path.chmod(0o755)
+    passwords = tmp_path / "passwords"
+    tool = str(Path(parts.mosquitto_program()).parent.parent / "bin" / "mosquitto_passwd")
+    subprocess.run([tool, "-b", "-c", str(passwords), "watcher", "s3cret"], check=True, capture_output=True)
+    passwords.chmod(0o644)
+    port = parts.free_port()
+    lines = [
+        f"listener {port} 127.0.0.1", f"cafile {tmp_path}/ca.crt", f"certfile {tmp_path}/broker.crt",
+        f"keyfile {tmp_path}/broker.key", "allow_anonymous false", f"password_file {passwords}", "user root",
+    ]  # fmt: skip
+    with parts.mosquitto(tmp_path, *lines, port=port):
+        tls = {"ca_file": str(tmp_path / "ca.crt")}
+        base = {"host": "localhost", "port": port, "tls": tls, "username": "watcher", "timeout": 5}
+        right = mqtt.Options.model_validate(base | {"password": "s3cret"})
+        async with mqtt.MqttNotifier("q", right) as broker:
+            await broker.publish(MESSAGE)
+        wrong = mqtt.Options.model_validate(base | {"password": "guess"})
+        async with mqtt.MqttNotifier("q", wrong) as broker:
+            with pytest.raises(TransientError, match="[Nn]ot authori[sz]ed"):
+                await broker.publish(MESSAGE)
+        stranger = mqtt.Options.model_validate(base | {"password": "s3cret", "tls": {}})
+        async with mqtt.MqttNotifier("q", stranger) as broker:
+            with pytest.raises(TransientError, match="certificate"):
+                await broker.publish(MESSAGE)
+
+
+def test_mqtt_topics() -> None:
+    """Names filled into a topic can't change its levels; an unknown place is refused."""
+    options = mqtt.Options(host="h", topic="a/{workflow}/{task_id}")
+    made = mqtt.MqttNotifier("q", options).topic_of(Message("e", "t", "x/#+y", b""))
+    assert made == "a/x___y/t"
+    with pytest.raises(ValueError, match="there is no"):
+        mqtt.Options(host="h", topic="{nope}")
+    with pytest.raises(ValueError, match="topic to publish"):
+        mqtt.Options(host="h", topic="a/#")
+
+
+async def test_directory_writes_an_event_once(tmp_path: Path) -> None:
+    """The same event sent again replaces its own file; nothing half-written is ever seen."""
+    made = directory.DirectoryNotifier("d", directory.Options(path=tmp_path))
+    await made.publish(MESSAGE)
+    await made.publish(MESSAGE)
+    assert len(list(tmp_path.iterdir())) == 1
+    (tmp_path / "file").touch()
+    broken = directory.DirectoryNotifier("d", directory.Options(path=tmp_path / "file" / "below"))
+    with pytest.raises(TransientError):
+        await broken.publish(MESSAGE)
+    with pytest.raises(PermanentError):
+        await broken.check()

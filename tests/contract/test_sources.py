@@ -1,0 +1,381 @@
+"""What every source promises: each object is told of, again until it is acknowledged, and nothing else is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import threading
+import time
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import pytest_asyncio
+
+from watcher.errors import TransientError
+from watcher.model.objects import ObjectEvent, ObjectInfo
+from watcher.sources import folder, memory, s3_poll, sqs
+from watcher.sources.base import Delivery, Source
+from watcher.storage import local, s3
+
+
+class Ledger:
+    """The memory a source is given, with all that was acknowledged."""
+
+    def __init__(self) -> None:
+        self.cursor: str | None = None
+        self.known: set[tuple[str, str]] = set()
+
+    async def load(self) -> str | None:
+        return self.cursor
+
+    async def save(self, cursor: str) -> None:
+        self.cursor = cursor
+
+    async def unknown(self, infos: Sequence[ObjectInfo]) -> list[ObjectInfo]:
+        return [info for info in infos if (info.key, info.identity) not in self.known]
+
+
+class Case(ABC):
+    """A source, and a way to make objects that it hears of."""
+
+    source: Source
+
+    @abstractmethod
+    async def add(self, key: str) -> None:
+        """Put an object where the source looks."""
+
+    async def again(self) -> None:
+        """Have what was not acknowledged delivered again, where that takes some help."""
+
+
+class MemoryCase(Case):
+    def __init__(self) -> None:
+        self.source = self._memory = memory.MemorySource("m", memory.Options(), {})
+        self._events: list[ObjectEvent] = []
+
+    async def add(self, key: str) -> None:
+        self._events.append(ObjectEvent("b", key, "m", ObjectInfo("b", key, 1, "e", 1)))
+        self._memory.put(self._events[-1])
+
+    async def again(self) -> None:
+        self._memory.put(*self._events)
+
+
+class FolderCase(Case):
+    def __init__(self, root: Path) -> None:
+        root.mkdir()
+        self._root = root
+        storage = local.LocalStorage("b", local.Options(root=root))
+        options = folder.Options(storage="b", settle=0.2, rescan=0.5)
+        self.source = folder.FolderSource("f", options, {"b": storage})
+
+    async def add(self, key: str) -> None:
+        (self._root / key).parent.mkdir(parents=True, exist_ok=True)
+        (self._root / key).write_bytes(b"x")
+
+
+class PollCase(Case):
+    def __init__(self, client: Any, bucket: str, storage: s3.S3Storage) -> None:
+        self._client, self._bucket = client, bucket
+        client.create_bucket(Bucket=bucket)
+        options = s3_poll.Options(storage=bucket, interval=0.2)
+        self.source = s3_poll.S3PollSource("p", options, {bucket: storage})
+
+    async def add(self, key: str) -> None:
+        self._client.put_object(Bucket=self._bucket, Key=key, Body=b"x")
+
+
+class SqsCase(Case):
+    def __init__(self, client: Any, queues: Any, bucket: str, address: str) -> None:
+        self._client, self._bucket, self._queues = client, bucket, queues
+        client.create_bucket(Bucket=bucket)
+        self.url = queues.create_queue(QueueName=bucket)["QueueUrl"]
+        arn = queues.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        rules = {"QueueConfigurations": [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}]}
+        client.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=rules)
+        storage = s3.S3Storage(bucket, s3.Options())
+        options = sqs.Options(
+            queue_url=self.url, endpoint_url=address, access_key="k", secret_key="s", visibility_timeout=10
+        )
+        self.source = sqs.SqsSource("q", options, {bucket: storage})
+
+    async def add(self, key: str) -> None:
+        self._client.put_object(Bucket=self._bucket, Key=key, Body=b"x")
+
+
+@pytest_asyncio.fixture(params=["memory", "folder", "s3_poll", "sqs"])
+async def case(request: pytest.FixtureRequest, tmp_path: Path, moto: str) -> AsyncIterator[Case]:
+    """Each implementation in turn, over a real other side."""
+    keys: dict[str, Any] = {"aws_access_key_id": "k", "aws_secret_access_key": "s", "region_name": "us-east-1"}
+    client, queues = (boto3.client(name, endpoint_url=moto, **keys) for name in ("s3", "sqs"))
+    name = f"src-{uuid.uuid4().hex[:12]}"
+    if request.param == "memory":
+        yield MemoryCase()
+    elif request.param == "folder":
+        yield FolderCase(tmp_path / "root")
+    elif request.param == "sqs":
+        yield SqsCase(client, queues, name, moto)
+    else:
+        options = s3.Options(endpoint_url=moto, access_key="k", secret_key="s", addressing="path")
+        async with s3.S3Storage(name, options) as storage:
+            yield PollCase(client, name, storage)
+
+
+class Reader:
+    """Reads a source in the background, acknowledges or releases, and keeps what it was told."""
+
+    def __init__(self, source: Source, ledger: Ledger, *, acknowledge: bool = True) -> None:
+        self.seen: list[ObjectEvent] = []
+        self._acknowledge = acknowledge
+        self._ledger = ledger
+        self._source = source
+        self.listening = asyncio.Event()
+        self._task = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        async for delivery in self._source.deliveries(self._ledger):
+            self.listening.set()
+            self.seen += delivery.events
+            if self._acknowledge:
+                self._ledger.known |= {(e.key, e.info.identity) for e in delivery.events if e.info is not None}
+                await delivery.acknowledge()
+            else:
+                await delivery.release()
+
+    def keys(self, *, existing: bool = False) -> set[str]:
+        return {event.key for event in self.seen if event.existing is existing}
+
+    async def until(self, condition: Callable[[], bool], timeout: float = 25) -> None:
+        deadline = time.monotonic() + timeout
+        while not condition():
+            assert not self._task.done(), self._task.exception()
+            assert time.monotonic() < deadline, f"saw only {self.seen}"
+            await asyncio.sleep(0.02)
+
+    async def close(self) -> None:
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+
+async def test_each_object_is_told_of(case: Case) -> None:
+    """Awkward keys too, byte for byte."""
+    reader = Reader(case.source, Ledger())
+    await asyncio.wait_for(reader.listening.wait(), 10)
+    keys = {"a.mp4", "deep/er/b c.mp4", "a+b.mp4", "a%2Bb.mp4", "\u00e9/日本.mp4"}
+    for key in sorted(keys):
+        await case.add(key)
+    await reader.until(lambda: reader.keys() >= keys)
+    assert reader.keys() == keys
+    await reader.close()
+
+
+async def test_what_was_not_acknowledged_comes_again(case: Case) -> None:
+    """After a restart, or by itself."""
+    ledger = Ledger()
+    reader = Reader(case.source, ledger, acknowledge=False)
+    await asyncio.wait_for(reader.listening.wait(), 10)
+    await case.add("a.mp4")
+    await reader.until(lambda: "a.mp4" in {event.key for event in reader.seen})
+    await reader.close()
+    ledger.cursor = "swept"
+    second = Reader(case.source, ledger)
+    await asyncio.wait_for(second.listening.wait(), 10)
+    await case.again()
+    await second.until(lambda: "a.mp4" in second.keys())
+    await second.close()
+
+
+@pytest.mark.parametrize("case", ["folder", "s3_poll"], indirect=True)  # a queue holds no old objects
+async def test_what_was_there_before_is_marked(case: Case) -> None:
+    """The first look ever tells existing objects apart from new ones."""
+    await case.add("old.mp4")
+    await asyncio.sleep(0.3)
+    ledger = Ledger()
+    reader = Reader(case.source, ledger)
+    await reader.until(lambda: ledger.cursor is not None)
+    await case.add("new.mp4")
+    await reader.until(lambda: "new.mp4" in reader.keys())
+    assert reader.keys(existing=True) == {"old.mp4"}
+    await reader.close()
+
+
+async def test_check_passes(case: Case) -> None:
+    """What is there can be reached."""
+    await case.source.check()
+
+
+# Folders.
+
+
+async def test_folder_survives_the_replacement_of_its_root(tmp_path: Path) -> None:
+    """Deleted and made anew: the source says so once and is watched anew when it is tried again."""
+    made = FolderCase(tmp_path / "root")
+    ledger = Ledger()
+    ledger.cursor = "scanned"
+    deliveries = made.source.deliveries(ledger)
+    await anext(deliveries)
+    shutil.rmtree(tmp_path / "root")
+    (tmp_path / "root").mkdir()
+    with pytest.raises(TransientError, match="was replaced"):
+        async with asyncio.timeout(10):
+            async for _ in deliveries:
+                pass
+    reader = Reader(made.source, ledger)
+    await reader.listening.wait()
+    await made.add("a.mp4")
+    await reader.until(lambda: reader.keys() == {"a.mp4"})
+    await reader.close()
+
+
+async def test_folder_rescans_after_an_overflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the kernel's queue really runs over, a scan finds what the hints lost."""
+    go_on, overflows = threading.Event(), []
+    read, overflowed = folder._InotifyFD.read_events, folder._Hints.overflowed
+
+    def held_up(reader_: Any, **options: Any) -> Any:
+        go_on.wait()
+        return read(reader_, **options)
+
+    def counted(hints: folder._Hints) -> None:
+        overflows.append(hints)
+        overflowed(hints)
+
+    monkeypatch.setattr(folder._InotifyFD, "read_events", held_up)
+    monkeypatch.setattr(folder._Hints, "overflowed", counted)
+    made = FolderCase(tmp_path / "root")
+    options = folder.Options(storage="b", settle=0.2, rescan=3600)
+    made.source = folder.FolderSource("f", options, {"b": local.LocalStorage("b", local.Options(root=tmp_path / "root"))})
+    ledger = Ledger()
+    ledger.cursor = "scanned"
+    reader = Reader(made.source, ledger)
+    await reader.listening.wait()
+    limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    # The reader is held up while more happens than the queue takes.
+    script = f"import pathlib\nroot = pathlib.Path({str(tmp_path / 'root')!r})\n"
+    script += f"for n in range({limit}): (root / f'{{n}}.mp4').write_bytes(b'x')\n"
+    process = await asyncio.create_subprocess_exec("python3", "-c", script)
+    await process.wait()
+    go_on.set()
+    await reader.until(lambda: len(reader.keys()) == limit, timeout=60)
+    assert overflows
+    await reader.close()
+
+
+async def test_folder_works_without_inotify(tmp_path: Path) -> None:
+    """Scans alone find everything, a little later."""
+    (tmp_path / "root").mkdir()
+    storage = local.LocalStorage("b", local.Options(root=tmp_path / "root"))
+    options = folder.Options(storage="b", settle=0.1, rescan=0.2, hints=False)
+    reader = Reader(folder.FolderSource("f", options, {"b": storage}), Ledger())
+    await reader.listening.wait()
+    await asyncio.sleep(0.3)
+    (tmp_path / "root" / "a.mp4").write_bytes(b"x")
+    await reader.until(lambda: reader.keys() == {"a.mp4"})
+    await reader.close()
+
+
+async def test_folder_zoo(tmp_path: Path) -> None:
+    """Links, pipes, hard links, a rename over an existing file, a tree moved in: files once, the rest never."""
+    made = FolderCase(tmp_path / "root")
+    root = tmp_path / "root"
+    reader = Reader(made.source, Ledger())
+    await reader.listening.wait()
+    outside = tmp_path / "outside.mp4"
+    outside.write_bytes(b"x")
+    (root / "link.mp4").symlink_to(outside)
+    (root / "loop").symlink_to(root)
+    os.mkfifo(root / "pipe.mp4")
+    os.link(outside, root / "hard.mp4")
+    (tmp_path / "tree" / "in").mkdir(parents=True)
+    (tmp_path / "tree" / "in" / "t.mp4").write_bytes(b"x")
+    (tmp_path / "tree").rename(root / "tree")
+    await reader.until(lambda: reader.keys() >= {"hard.mp4", "tree/in/t.mp4"})
+    (tmp_path / "new").write_bytes(b"other")
+    (tmp_path / "new").rename(root / "hard.mp4")
+    await reader.until(lambda: len([event for event in reader.seen if event.key == "hard.mp4"]) >= 2)
+    await asyncio.sleep(0.8)
+    assert reader.keys() == {"hard.mp4", "tree/in/t.mp4"}
+    await reader.close()
+
+
+# SQS.
+
+
+def decoder() -> sqs.SqsSource:
+    storage = s3.S3Storage("videos", s3.Options())
+    return sqs.SqsSource("q", sqs.Options(queue_url="http://q", storages={"real-bucket": "videos"}), {"videos": storage})
+
+
+def record(key: str, name: str = "ObjectCreated:Put", bucket: str = "videos", **fields: Any) -> dict[str, Any]:
+    return {
+        "eventSource": "aws:s3",
+        "eventName": name,
+        "s3": {"bucket": {"name": bucket}, "object": {"key": key, "size": 1, "eTag": "e", **fields}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("encoded", "key"),
+    [("a+b.mp4", "a b.mp4"), ("a%2Bb.mp4", "a+b.mp4"), ("a%252Bb.mp4", "a%2Bb.mp4"), ("%C3%A9.mp4", "é.mp4"),
+     ("e%CC%81.mp4", "e\u0301.mp4"), ("a%2Fb.mp4", "a/b.mp4"), ("%0A.mp4", "\n.mp4")],
+)  # fmt: skip
+def test_sqs_keys_are_form_encoded(encoded: str, key: str) -> None:
+    """Decoded once, as S3 encodes them; no Unicode normalisation."""
+    events, refused = decoder().decode(json.dumps({"Records": [record(encoded)]}))
+    assert [event.key for event in events] == [key]
+    assert refused == 0
+
+
+def test_sqs_dialects() -> None:
+    """Direct, through SNS, MinIO's prefix, versions, other bucket names, and several records in one message."""
+    records = [
+        record("a.mp4", versionId="v1"),
+        record("b.mp4", "s3:ObjectCreated:CompleteMultipartUpload", "real-bucket", versionId="null"),
+        record("c.mp4", "ObjectRemoved:Delete"),
+        record("d.mp4", bucket="strange"),
+        {"nonsense": True},
+    ]
+    body = json.dumps({"Records": records})
+    for text in (body, json.dumps({"Type": "Notification", "Message": body})):
+        events, refused = decoder().decode(text)
+        found = [(event.storage, event.key, event.version_id) for event in events]
+        assert found == [("videos", "a.mp4", "v1"), ("videos", "b.mp4", None)]
+        assert refused == 3
+
+
+@pytest.mark.parametrize(
+    ("body", "refused"),
+    [
+        ('{"Service":"Amazon S3","Event":"s3:TestEvent","Bucket":"videos"}', 0),
+        ('{"Type":"Notification","Message":"{\\"Event\\":\\"s3:TestEvent\\"}"}', 0),
+        ('{"Type":"SubscriptionConfirmation","SubscribeURL":"http://127.0.0.1:1/"}', 1),
+        ("", 1),
+        ("not json", 1),
+        ("[]", 1),
+        ('{"Records": {}}', 1),
+        ("[" * 100_000, 1),
+        ('{"Records":[]}', 0),
+        ("x" * (2 * 1024 * 1024), 1),
+    ],
+)
+def test_sqs_strangers(body: str, refused: int) -> None:
+    """What is no event is counted and harmless; nothing is fetched on anybody's word."""
+    assert decoder().decode(body) == ((), refused)
+
+
+async def test_a_missing_queue_is_transient_or_permanent_but_never_silent(moto: str) -> None:
+    """Reading a queue that is not there raises, in words."""
+    options = sqs.Options(queue_url=f"{moto}/123/none", endpoint_url=moto, access_key="k", secret_key="s")
+    source = sqs.SqsSource("q", options, {})
+    with pytest.raises(Exception, match="the queue does not exist"):
+        await source.check()
+    with pytest.raises(Exception, match="the queue does not exist"):
+        async for delivery in source.deliveries(Ledger()):
+            assert isinstance(delivery, Delivery)

@@ -1,0 +1,295 @@
+"""The state on a real database: once, in order, by its owner only, across migrations and crashes."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import create_engine
+
+from tests import parts
+from watcher.errors import ConfigurationError, TransientError
+from watcher.model.objects import ObjectInfo, version_digest
+from watcher.model.task import StepResult, Task, task_id_of
+from watcher.model.workflow import Workflow
+from watcher.mps import wire
+from watcher.state import schema
+from watcher.state.ledger import Candidate, Match
+from watcher.state.store import State
+from watcher.state.tasks import MAX_ATTEMPTS, OutgoingEvent, StaleOwnerError
+
+
+def body(**changes: Any) -> Workflow:
+    return wire.decode(Workflow, parts.workflow("b-1250000000", **changes))
+
+
+def info(key: str = "a.mp4", etag: str = "e1", **changes: Any) -> ObjectInfo:
+    return replace(ObjectInfo("b-1250000000", key, 10, etag, 1_700_000_000), **changes)
+
+
+@pytest_asyncio.fixture
+async def state(tmp_path: Path) -> AsyncIterator[State]:
+    """An empty state."""
+    async with State(tmp_path / "s.db") as made:
+        yield made
+
+
+async def match_of(state: State, **changes: Any) -> Match:
+    stored = await state.workflows.apply([("w.yaml", body(**changes))])
+    return stored[0].match
+
+
+async def intake(state: State, *candidates: Candidate) -> list[str]:
+    return (await state.ledger.intake(candidates, time.time())).tasks
+
+
+async def test_migrations_lead_to_the_schema(state: State, tmp_path: Path) -> None:
+    """What the migrations make is what the code expects."""
+    engine = create_engine(f"sqlite:///{tmp_path / 's.db'}")
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
+        version = connection.exec_driver_sql("select version_num from alembic_version").scalar()
+    engine.dispose()
+    assert version == schema.HEAD
+
+
+async def test_a_newer_or_broken_file_is_refused_in_words(tmp_path: Path) -> None:
+    """Neither is overwritten."""
+    path = tmp_path / "s.db"
+    async with State(path):
+        pass
+    with sqlite3.connect(path) as connection:
+        connection.execute("update alembic_version set version_num = '9999'")
+    connection.close()
+    with pytest.raises(ConfigurationError, match="made by a newer version"):
+        async with State(path):
+            pass
+    path.write_bytes(b"this is no database, but it is long enough to be taken for one" * 100)
+    with pytest.raises(ConfigurationError, match="can't be used as the state"):
+        async with State(path):
+            pass
+    assert path.read_bytes().startswith(b"this is no database")
+
+
+async def test_one_daemon_per_file(state: State, tmp_path: Path) -> None:
+    """The second one hears who is there."""
+    assert state.database.owner() is None
+    state.database.lock()
+    async with State(tmp_path / "s.db") as second:
+        assert second.database.owner() is not None
+        with pytest.raises(ConfigurationError, match="another daemon"):
+            second.database.lock()
+
+
+async def test_an_object_version_is_taken_in_once(state: State) -> None:
+    """The same version again, in one batch and in another: one task. Another version: another task."""
+    match = await match_of(state)
+    first = await intake(state, Candidate(info(), (match,)), Candidate(info(), (match,)))
+    assert first == [task_id_of(match.workflow_id, info())]
+    assert await intake(state, Candidate(info(), (match,))) == []
+    assert len(await intake(state, Candidate(info(etag="e2"), (match,)))) == 1
+    assert len(await intake(state, Candidate(info(version_id="v1"), (match,)))) == 1
+    assert len(await state.tasks.list()) == 3
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+@given(batches=st.lists(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("123")), max_size=6), max_size=6))
+async def test_any_order_of_deliveries_makes_the_same_tasks(
+    batches: list[list[tuple[str, str]]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """However often and in whatever batches versions arrive: exactly one task for each."""
+    async with State(tmp_path_factory.mktemp("s") / "s.db") as state:
+        match = await match_of(state)
+        for batch in batches:
+            await intake(state, *(Candidate(info(key, etag), (match,)) for key, etag in batch))
+        tasks = {(task.source.key, task.source.etag) for task in await state.tasks.list(limit=100)}
+        assert tasks == {version for batch in batches for version in batch}
+        assert len(await state.tasks.list(limit=100)) == len(tasks)
+
+
+async def test_existing_objects_start_nothing_until_they_change(state: State) -> None:
+    """Nor when they are listed again; a notification that came while they were listed is another matter."""
+    match = await match_of(state)
+    assert await intake(state, Candidate(info(), (match,), existing=True)) == []
+    assert await intake(state, Candidate(info(), (match,))) == []
+    assert len(await intake(state, Candidate(info(), (match,), notified=True))) == 1
+    assert await intake(state, Candidate(info(), (match,), notified=True)) == []
+
+
+async def test_an_alias_makes_a_listing_a_duplicate(state: State) -> None:
+    """A listing of a versioned bucket shows no version id; what it shows is remembered too."""
+    match = await match_of(state)
+    versioned = info(version_id="v1")
+    await intake(state, Candidate(versioned, (match,), alias=version_digest(info())))
+    assert await intake(state, Candidate(info(), (match,))) == []
+    assert await state.ledger.known([version_digest(info()), version_digest(info(etag="x"))]) == {version_digest(info())}
+
+
+async def test_own_outputs_start_nothing(state: State) -> None:
+    """By the registry, or by the marker in the metadata; the same key written by somebody else does."""
+    match = await match_of(state)
+    output = info("out.mp4")
+    await state.outputs.intend([(output.storage, output.key)], "t", (match.workflow_id,))
+    assert await state.outputs.unfinished() == [(output.storage, output.key, "t")]
+    await state.outputs.written(output)
+    assert await state.outputs.unfinished() == []
+    assert await intake(state, Candidate(output, (match,))) == []
+    assert await intake(state, Candidate(info("copy.mp4"), (match,), marker=(10001,))) == []
+    assert len(await intake(state, Candidate(info("out.mp4", "other"), (match,)))) == 1
+
+
+async def test_chains_are_bounded(state: State) -> None:
+    """A workflow that accepts outputs takes those of others, never its own, and no more than the hop budget."""
+    accepting = replace(await match_of(state, AcceptOutputs=True), workflow_id=50)
+    for lineage, expected in (((1,), 1), ((50,), 0), ((1, 50), 0), ((1, 2), 1), ((1, 2, 3), 0)):
+        found = await intake(state, Candidate(info(f"{lineage}.mp4"), (accepting,), marker=lineage))
+        assert len(found) == expected, lineage
+    task = await state.tasks.claim()
+    assert task is not None
+    assert task.lineage == (1,)
+
+
+async def test_claims_go_by_priority_then_age(state: State) -> None:
+    """And each task is claimed once."""
+    match = await match_of(state)
+    for number, priority in enumerate((0, 10, -10, 10, 0)):
+        await intake(state, Candidate(info(f"{number}"), (replace(match, priority=priority),)))
+    claimed = [await state.tasks.claim() for _ in range(6)]
+    assert [task.source.key if task else None for task in claimed] == ["1", "3", "0", "4", "2", None]
+
+
+async def claimed(state: State) -> Task:
+    await intake(state, Candidate(info(), (await match_of(state),)))
+    task = await state.tasks.claim()
+    assert task is not None
+    return task
+
+
+EVENT = OutgoingEvent("e1", ("d1", "d2"), {"x": 1})
+
+
+async def test_a_stale_owner_is_refused(state: State) -> None:
+    """Once a task was recovered and claimed anew, the old owner can write nothing, not even an event."""
+    old = await claimed(state)
+    assert await state.tasks.recover() == 1
+    new = await state.tasks.claim()
+    assert new is not None
+    assert (new.epoch, new.attempts) == (2, 2)
+    for write in (
+        state.tasks.update(old, [StepResult()]),
+        state.tasks.finish(replace(old, status="FINISH", finish_time=1.0), [EVENT]),
+        state.tasks.put_back(old),
+    ):
+        with pytest.raises(StaleOwnerError):
+            await write
+    assert await state.outbox.destinations() == set()
+
+
+async def test_the_end_and_its_event_are_one_commit(state: State) -> None:
+    """Each destination gets the event once, in order, and is asked again until it has it."""
+    task = await claimed(state)
+    result = StepResult("SUCCESS", progress=100, output={"path": "/x"})
+    await state.tasks.finish(replace(task, status="FINISH", finish_time=2.0, results=(result,)), [EVENT])
+    stored = await state.tasks.get(task.task_id)
+    assert stored is not None
+    assert (stored.status, stored.results) == ("FINISH", (result,))
+    assert await state.outbox.destinations() == {"d1", "d2"}
+    (pending,) = await state.outbox.next("d1")
+    assert (pending.event_id, pending.body) == ("e1", {"x": 1})
+    await state.outbox.failed(pending.seq, "away", dead=False)
+    await state.outbox.delivered(pending.seq)
+    assert await state.outbox.destinations() == {"d2"}
+    (other,) = await state.outbox.next("d2")
+    await state.outbox.failed(other.seq, "refused", dead=True)
+    found = [(d.destination, d.status, d.attempts, d.error) for d in await state.outbox.of_task(task.task_id)]
+    assert found == [("d1", "DELIVERED", 2, ""), ("d2", "DEAD", 1, "refused")]
+    assert await state.outbox.revive(task.task_id) == 1
+
+
+async def test_put_back_waits(state: State) -> None:
+    """A task that was put back with a delay is not claimed before; an abort does not wait."""
+    task = await claimed(state)
+    await state.tasks.put_back(task, delay=60, message="later")
+    assert await state.tasks.claim() is None
+    assert await state.tasks.request_abort(task.task_id) == "WAITING"
+    again = await state.tasks.claim()
+    assert again is not None
+    assert again.abort
+    assert again.attempts == 2 <= MAX_ATTEMPTS
+
+
+async def test_retry_and_submit(state: State) -> None:
+    """Only finished tasks run again; a submitted one runs again even if it ran before."""
+    task = await claimed(state)
+    assert not await state.tasks.retry(task.task_id)
+    await state.tasks.finish(replace(task, status="FINISH", finish_time=2.0, code=70000), [])
+    assert await state.tasks.retry(task.task_id)
+    again = await state.tasks.claim()
+    assert again is not None
+    assert (again.attempts, again.code) == (1, 0)
+    await state.tasks.finish(replace(again, status="FINISH", finish_time=3.0), [])
+    match = (await state.workflows.list())[0].match
+    assert await state.tasks.submit(match, info(), time.time()) == task.task_id
+    assert (await state.tasks.counts())["WAITING"] == 1
+
+
+async def test_purge_forgets_tasks_but_not_objects(state: State) -> None:
+    """An object whose task is long forgotten still does not start again."""
+    task = await claimed(state)
+    await state.tasks.finish(replace(task, status="FINISH", finish_time=2.0), [])
+    assert await state.tasks.purge(time.time()) == 1
+    assert await state.tasks.list() == []
+    assert await intake(state, Candidate(info(), ((await state.workflows.list())[0].match,))) == []
+
+
+async def test_workflows_keep_their_ids(state: State) -> None:
+    """Changed files keep the id, running tasks keep the old plan; one that comes back is another workflow."""
+    first = (await state.workflows.apply([("a", body()), ("b", body(WorkflowName="other"))]))[0]
+    assert first.workflow_id == 10001
+    await intake(state, Candidate(info(), (first.match,)))
+    changed = (await state.workflows.apply([("a", body(TaskPriority=5))]))[0]
+    assert (changed.workflow_id, changed.workflow.task_priority) == (10001, 5)
+    task = await state.tasks.claim()
+    assert task is not None
+    assert task.workflow.task_priority == 0
+    await state.workflows.apply([])
+    back = (await state.workflows.apply([("a", body())]))[0]
+    assert back.workflow_id > 10002
+
+
+async def test_a_full_disk_is_transient(state: State) -> None:
+    """What can't be committed raises an error to try again; nothing of it is half there."""
+    match = await match_of(state)
+
+    def limit(connection: Any) -> None:
+        pages = connection.exec_driver_sql("pragma page_count").scalar()
+        connection.exec_driver_sql(f"pragma max_page_count = {pages}")
+
+    await state.database.run(limit)
+    with pytest.raises(TransientError, match="full"):
+        await intake(state, *(Candidate(info(f"{number}" * 100), (match,)) for number in range(500)))
+    await state.database.run(lambda connection: connection.exec_driver_sql("pragma max_page_count = 1000000"))
+    assert await state.tasks.list() == []
+    assert len(await intake(state, Candidate(info(), (match,)))) == 1
+
+
+async def test_cancelling_a_caller_leaves_no_half_transaction(state: State) -> None:
+    """The transaction ends as a whole, whoever waits for it."""
+    match = await match_of(state)
+    task = asyncio.create_task(intake(state, *(Candidate(info(f"{n}"), (match,)) for n in range(300))))
+    await asyncio.sleep(0.001)
+    task.cancel()
+    await asyncio.wait([task])
+    assert len(await state.tasks.list(limit=1000)) in (0, 300)
+    assert await state.ledger.known([version_digest(info("0"))]) in (set(), {version_digest(info("0"))})
