@@ -189,7 +189,14 @@ class Daemon:
             ready.bind(address)
             ready.settimeout(0.1)
             self._process = subprocess.Popen(
-                [sys.executable, "-c", f"{fault}\nfrom watcher.cli import main\nmain()", "run", "--config", str(self.config)],
+                [
+                    sys.executable,
+                    "-c",
+                    f"{fault}\nfrom watcher.cli import main\nmain()",
+                    "run",
+                    "--config",
+                    str(self.config),
+                ],
                 stdout=output,
                 stderr=output,
                 start_new_session=True,

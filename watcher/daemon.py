@@ -82,9 +82,9 @@ def make_worker(configured: Settings, contained: Containment, program: Path, wor
 
 
 @asynccontextmanager
-async def opened(configured: Settings) -> AsyncIterator[Parts]:
+async def opened(configured: Settings, tools: tuple[Containment, Path]) -> AsyncIterator[Parts]:
     """Open the state (as its one owner), the storages and what runs on them."""
-    contained, program = await media_tools(configured)
+    contained, program = tools
     async with AsyncExitStack() as stack:
         state = await stack.enter_async_context(State(configured.database, max_hops=configured.max_hops))
         state.database.lock()
@@ -143,12 +143,13 @@ class Daemon:
         """Until SIGTERM or SIGINT; raises ConfigurationError when it can't start."""
         started = time.monotonic()
         configured = await asyncio.to_thread(settings.load, self._file)
+        tools = asyncio.create_task(media_tools(configured))
         found = await asyncio.to_thread(catalog.read, configured)
         mistakes = [problem for problem in found.problems if not problem.warning]
         if mistakes:
             raise ConfigurationError(mistakes)
         self._install_signals()
-        async with opened(configured) as parts:
+        async with opened(configured, await tools) as parts:
             current = await apply_files(parts, found)
             for problem in found.problems:
                 _log.warning("workflow", where=problem.path, note=problem.message)

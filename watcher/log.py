@@ -7,8 +7,17 @@ import os
 import sys
 from typing import Literal
 
-import structlog
-from structlog.typing import FilteringBoundLogger, Processor
+# structlog looks for rich when it is imported, which takes a tenth of the start of a daemon that never uses it.
+_rich = sys.modules.get("rich")
+sys.modules["rich"] = None  # type: ignore[assignment]
+try:
+    import structlog
+    from structlog.typing import FilteringBoundLogger, Processor
+finally:
+    if _rich is None:
+        del sys.modules["rich"]
+    else:
+        sys.modules["rich"] = _rich
 
 Format = Literal["auto", "console", "json"]
 Level = Literal["debug", "info", "warning", "error"]

@@ -56,7 +56,20 @@ def by_hand(source: Path, out: Path) -> list[str]:
     command = [parts.FFMPEG, "-nostdin", "-v", "error", "-y", "-i", str(source), "-filter_complex", BY_HAND]
     for size, rate, sound in ((360, 400, 64), (540, 1000, 64), (720, 1800, 128), (1080, 2500, 128)):
         command += ["-map", f"[v{size}]", "-map", "0:a", "-c:v", "libx264", "-preset", "veryfast", "-b:v", f"{rate}k"]
-        command += ["-threads:v", "1", "-pix_fmt", "yuv420p", "-c:a", "aac", "-b:a", f"{sound}k", "-ar", "44100", "-ac", "2"]
+        command += [
+            "-threads:v",
+            "1",
+            "-pix_fmt",
+            "yuv420p",
+            "-c:a",
+            "aac",
+            "-b:a",
+            f"{sound}k",
+            "-ar",
+            "44100",
+            "-ac",
+            "2",
+        ]
         command += ["-movflags", "+faststart", str(out / f"{size}.mp4")]
     for name in ("sprite", "sample", "snap"):
         command += ["-map", f"[{name}]", "-fps_mode", "passthrough", "-q:v", "3", str(out / f"{name}%d.jpg")]
@@ -112,8 +125,15 @@ def run(root: Path) -> list[Figure]:
     count = len(renders)
     against_hand = paired_ratio(ours, hand)
     return [
-        Figure(f"{count} outputs in one decode / best command by hand", f"{against_hand:.3f}", "≤ 1.05", against_hand <= 1.05),
+        Figure(
+            f"{count} outputs in one decode / best command by hand",
+            f"{against_hand:.3f}",
+            "≤ 1.05",
+            against_hand <= 1.05,
+        ),
         Figure(f"{count} outputs in one decode / {count} processes", f"{paired_ratio(ours, apart):.3f}"),
-        Figure("the whole unit (probe, encode, check, publish) / best command by hand", f"{paired_ratio(whole, hand):.3f}"),
+        Figure(
+            "the whole unit (probe, encode, check, publish) / best command by hand", f"{paired_ratio(whole, hand):.3f}"
+        ),
         Figure("one decode, wall", f"{statistics.median(ours):.2f} s for {SECONDS} s of 1080p"),
     ]

@@ -64,22 +64,25 @@ def _sqs(root: Path, clip: Path) -> list[float]:
     with parts.moto_server() as address:
         keys: dict[str, Any] = {"aws_access_key_id": "k", "aws_secret_access_key": "s", "region_name": "us-east-1"}
         client, queues = (boto3.client(name, endpoint_url=address, **keys) for name in ("s3", "sqs"))
-        client.create_bucket(Bucket="b")
+        client.create_bucket(Bucket="bench")
         url = queues.create_queue(QueueName="q")["QueueUrl"]
         arn = queues.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         rules = {"QueueConfigurations": [{"QueueArn": arn, "Events": ["s3:ObjectCreated:Put"]}]}
-        client.put_bucket_notification_configuration(Bucket="b", NotificationConfiguration=rules)
+        client.put_bucket_notification_configuration(Bucket="bench", NotificationConfiguration=rules)
         ours = {"endpoint_url": address, "access_key": "k", "secret_key": "s"}
         settings = {
-            "storages": {"b": {"type": "s3", "addressing": "path", **ours}},
+            "storages": {"bench": {"type": "s3", "addressing": "path", **ours}},
             "sources": {"s": {"type": "sqs", "queue_url": url, **ours}},
         }
-        trigger = {"Type": "AwsS3FileUpload", "AwsS3FileUploadTrigger": {"S3Bucket": "b", "S3Region": "us-east-1", "Formats": ["mp4"]}}
-        daemon = parts.Daemon(root / "sqs", settings, [parts.workflow("b", Trigger=trigger, OutputDir="/out/")])
+        trigger = {
+            "Type": "AwsS3FileUpload",
+            "AwsS3FileUploadTrigger": {"S3Bucket": "bench", "S3Region": "us-east-1", "Formats": ["mp4"]},
+        }
+        daemon = parts.Daemon(root / "sqs", settings, [parts.workflow("bench", Trigger=trigger, OutputDir="/out/")])
         data = clip.read_bytes()
 
         def drop(number: int) -> float:
-            client.put_object(Bucket="b", Key=f"{number}.mp4", Body=data)
+            client.put_object(Bucket="bench", Key=f"{number}.mp4", Body=data)
             return time.time()
 
         try:
@@ -92,7 +95,10 @@ def run(root: Path) -> list[Figure]:
     """By a rename into a folder, and by a put with a notification."""
     clip = parts.make_clip(root / "clip.mp4")
     figures = []
-    for name, waits in (("folder: renamed into place → ffmpeg started", _folder(root, clip)), ("SQS: put answered → ffmpeg started", _sqs(root, clip))):
+    for name, waits in (
+        ("folder: renamed into place → ffmpeg started", _folder(root, clip)),
+        ("SQS: put answered → ffmpeg started", _sqs(root, clip)),
+    ):
         ordered = sorted(waits)
         worst = ordered[int(len(ordered) * 0.95)]
         figures.append(Figure(name, f"p50 {statistics.median(ordered) * 1000:.0f} ms, p95 {worst * 1000:.0f} ms"))

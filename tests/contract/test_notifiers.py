@@ -31,9 +31,7 @@ class Case:
 
 
 @pytest_asyncio.fixture(params=["memory", "directory", "webhook", "mqtt-5", "mqtt-3.1.1"])
-async def case(
-    request: pytest.FixtureRequest, tmp_path: Path, receiver: parts.HttpReceiver
-) -> AsyncIterator[Case]:
+async def case(request: pytest.FixtureRequest, tmp_path: Path, receiver: parts.HttpReceiver) -> AsyncIterator[Case]:
     """Each implementation in turn, with a real other side."""
     kind, _, version = request.param.partition("-")
     if kind == "memory":
@@ -146,7 +144,8 @@ async def test_mqtt_with_tls_and_a_password(tmp_path: Path) -> None:
         command += ["-keyout", f"{name}.key", "-out", f"{name}.{'crt' if name == 'ca' else 'csr'}"]
         subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     (tmp_path / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
-    sign = "openssl x509 -req -in broker.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile names -out broker.crt"
+    sign = "openssl x509 -req -in broker.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2"
+    sign += " -extfile names -out broker.crt"
     subprocess.run(sign.split(), cwd=tmp_path, check=True, capture_output=True)
     for name in ("broker.key", "ca.key"):
         (tmp_path / name).chmod(0o644)  # the broker drops to a user of its own

@@ -251,7 +251,9 @@ async def test_folder_rescans_after_an_overflow(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(folder._Hints, "overflowed", counted)
     made = FolderCase(tmp_path / "root")
     options = folder.Options(storage="b", settle=0.2, rescan=3600)
-    made.source = folder.FolderSource("f", options, {"b": local.LocalStorage("b", local.Options(root=tmp_path / "root"))})
+    made.source = folder.FolderSource(
+        "f", options, {"b": local.LocalStorage("b", local.Options(root=tmp_path / "root"))}
+    )
     ledger = Ledger()
     ledger.cursor = "scanned"
     reader = Reader(made.source, ledger)
@@ -310,7 +312,9 @@ async def test_folder_zoo(tmp_path: Path) -> None:
 
 def decoder() -> sqs.SqsSource:
     storage = s3.S3Storage("videos", s3.Options())
-    return sqs.SqsSource("q", sqs.Options(queue_url="http://q", storages={"real-bucket": "videos"}), {"videos": storage})
+    return sqs.SqsSource(
+        "q", sqs.Options(queue_url="http://q", storages={"real-bucket": "videos"}), {"videos": storage}
+    )
 
 
 def record(key: str, name: str = "ObjectCreated:Put", bucket: str = "videos", **fields: Any) -> dict[str, Any]:

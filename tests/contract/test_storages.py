@@ -139,9 +139,7 @@ async def test_overwriting_makes_another_version(storage: Storage, tmp_path: Pat
             await get(storage, tmp_path, first)
 
 
-async def test_large_objects_move_in_parts(
-    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_large_objects_move_in_parts(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Several parts each way, in order, with progress that adds up."""
     monkeypatch.setattr(s3, "PART", 5 * 1024 * 1024)
     data = bytes(range(256)) * (13 * 4096)
@@ -197,7 +195,15 @@ async def test_local_keys_cannot_leave_the_root(tmp_path: Path) -> None:
     (tmp_path / "root" / "link").symlink_to(tmp_path / "secret")
     (tmp_path / "root" / "file.mp4").symlink_to(tmp_path / "secret" / "file.mp4")
     storage = local.LocalStorage("l", local.Options(root=tmp_path / "root"))
-    for key in ("../secret/file.mp4", "link/file.mp4", "a/../../secret/file.mp4", "", "a//b", "/etc/passwd", "file.mp4"):
+    for key in (
+        "../secret/file.mp4",
+        "link/file.mp4",
+        "a/../../secret/file.mp4",
+        "",
+        "a//b",
+        "/etc/passwd",
+        "file.mp4",
+    ):
         with pytest.raises(PermanentError):
             await storage.head(key)
     for key in ("../new.mp4", "link/new.mp4"):
@@ -265,7 +271,9 @@ async def test_wrong_key_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data" / "b").mkdir(parents=True)
     port = parts.free_port()
     address = f"127.0.0.1:{port}"
-    with parts.child([str(program), "serve", "s3", str(tmp_path / "data"), "--addr", address, "--auth-key", "KEY,SECRET"]):
+    with parts.child(
+        [str(program), "serve", "s3", str(tmp_path / "data"), "--addr", address, "--auth-key", "KEY,SECRET"]
+    ):
         parts.wait_for(lambda: parts.listens(port), what="rclone to listen")
         options = s3.Options(endpoint_url=f"http://{address}", access_key="KEY", secret_key="SECRET", addressing="path")
         async with s3.S3Storage("b", options) as storage:

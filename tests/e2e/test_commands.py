@@ -79,7 +79,13 @@ def test_check_shows_all_mistakes_at_once(
     folders["storages"]["gone"] = {"type": "local", "root": "/nonexistent/place"}
     folders["storages"]["nobucket"] = {"type": "s3", **keys}
     folders["notifiers"] = {"broker": {"type": "mqtt", "host": "127.0.0.1", "port": parts.free_port()}}
-    folders["sources"]["queue"] = {"type": "sqs", "queue_url": f"{moto}/1/none", "endpoint_url": moto, "access_key": "k", "secret_key": "s"}
+    folders["sources"]["queue"] = {
+        "type": "sqs",
+        "queue_url": f"{moto}/1/none",
+        "endpoint_url": moto,
+        "access_key": "k",
+        "secret_key": "s",
+    }
     broken = parts.workflow("elsewhere", Colour="red", TaskPriority=11)
     service = daemon(folders, parts.workflow("elsewhere"), broken)
     (service.root / "workflows" / "c.json").write_text("{not json")

@@ -74,7 +74,8 @@ def test_killed_while_an_output_is_published(
 ) -> None:
     """The half-published file is removed at the next start, and the task runs again."""
     service = daemon(folders, parts.workflow("inbox-1250000000", OutputDir="/done/"))
-    fault = DIE + "from watcher.storage import local\nlocal.LocalStorage._publish = staticmethod(lambda *_: os.kill(os.getpid(), 9))\n"
+    fault = DIE + "from watcher.storage import local\nkill = lambda *_: os.kill(os.getpid(), 9)\n"
+    fault += "local.LocalStorage._publish = staticmethod(kill)\n"
     service.start(fault=fault)
     shutil.copy(clip, tmp_path / "inbox" / "a.mp4")
     service.process.wait(30)

@@ -151,7 +151,17 @@ def test_directories_with_mqtt_and_callbacks(
         subscriber = Subscriber(port, "events/#")
         notify = {"NotifyType": "URL", "NotifyUrl": f"{receiver.url}/mps", "NotifyKey": "s3cret"}
         service = daemon(
-            folders | {"notifiers": {"broker": {"type": "mqtt", "host": "127.0.0.1", "port": port, "topic": "events/{workflow}/{task_id}"}}},
+            folders
+            | {
+                "notifiers": {
+                    "broker": {
+                        "type": "mqtt",
+                        "host": "127.0.0.1",
+                        "port": port,
+                        "topic": "events/{workflow}/{task_id}",
+                    }
+                }
+            },
             parts.workflow(
                 "inbox-1250000000",
                 OutputStorage={"Type": "COS", "CosOutputStorage": {"Bucket": "outbox-1250000000"}},

@@ -18,6 +18,7 @@ import pytest_asyncio
 from PIL import Image
 
 from tests import parts
+from watcher.catalog import preset_directory
 from watcher.errors import MediaError, TransientError
 from watcher.media import containment, ffmpeg, process
 from watcher.media.containment import Containment, Limits
@@ -28,7 +29,6 @@ from watcher.model.inputs import MediaProcessTask
 from watcher.model.objects import ObjectInfo
 from watcher.model.task import StepResult
 from watcher.model.unit import Outcome, PlannedStep, Unit
-from watcher.catalog import preset_directory
 from watcher.mps import files, wire
 from watcher.steps.base import EncoderOptions
 from watcher.storage import local
@@ -105,7 +105,11 @@ def raw(container: str, video: dict[str, Any] | None, audio: dict[str, Any] | No
     parameter: dict[str, Any] = {"Container": container}
     parameter |= {"VideoTemplate": video} if video else {"RemoveVideo": 1}
     parameter |= {"AudioTemplate": audio} if audio else {"RemoveAudio": 1}
-    return {"Definition": 0, "RawParameter": parameter, "OutputObjectPath": f"/out/{len(str(parameter))}.{{format}}"} | more
+    return {
+        "Definition": 0,
+        "RawParameter": parameter,
+        "OutputObjectPath": f"/out/{len(str(parameter))}.{{format}}",
+    } | more
 
 
 AAC = {"Codec": "aac", "Bitrate": 64, "SampleRate": 44100}
@@ -182,7 +186,9 @@ async def test_portrait_and_rotated_sources(bench: Bench, clip: Path) -> None:
     """A phone's clip is turned upright, and its short side is what the template's Height means."""
     command = [parts.FFMPEG, "-v", "error", "-display_rotation", "90", "-i", str(clip), "-c", "copy"]
     subprocess.run([*command, str(bench.root / "p.mp4")], check=True)
-    outcome = await bench.run("p.mp4", TranscodeTaskSet=[{"Definition": 100010}], SampleSnapshotTaskSet=[{"Definition": 10}])
+    outcome = await bench.run(
+        "p.mp4", TranscodeTaskSet=[{"Definition": 100010}], SampleSnapshotTaskSet=[{"Definition": 10}]
+    )
     assert outcome.metadata is not None
     assert (outcome.metadata["width"], outcome.metadata["height"]) == (180, 320)
     assert outcome.results[0].output is not None
@@ -246,7 +252,9 @@ async def test_one_bad_member_of_a_merged_run_fails_alone(
 
     monkeypatch.setattr(transcode, "video_encoder", broken)
     outcome = await bench.run(
-        "a.mp4", TranscodeTaskSet=[{"Definition": 100010}, {"Definition": 100030}], SampleSnapshotTaskSet=[{"Definition": 10}]
+        "a.mp4",
+        TranscodeTaskSet=[{"Definition": 100010}, {"Definition": 100030}],
+        SampleSnapshotTaskSet=[{"Definition": 10}],
     )
     assert [(result.status, result.code) for result in outcome.results] == [
         ("SUCCESS", ""),

@@ -133,7 +133,9 @@ async def test_an_alias_makes_a_listing_a_duplicate(state: State) -> None:
     versioned = info(version_id="v1")
     await intake(state, Candidate(versioned, (match,), alias=version_digest(info())))
     assert await intake(state, Candidate(info(), (match,))) == []
-    assert await state.ledger.known([version_digest(info()), version_digest(info(etag="x"))]) == {version_digest(info())}
+    assert await state.ledger.known([version_digest(info()), version_digest(info(etag="x"))]) == {
+        version_digest(info())
+    }
 
 
 async def test_own_outputs_start_nothing(state: State) -> None:

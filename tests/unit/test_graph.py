@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 from typing import Any
 
@@ -99,7 +100,9 @@ def test_moments_are_named_by_their_time() -> None:
     picture = Picture(Moments((1000, 3500)), Size(1280, 720, (1280, 720)), "mjpeg", ("-c:v", "mjpeg"))
     arguments = graph.command([Render("p", Window(), picture, None, "f%d.jpg")], media(), "in", ".", threads=1)
     text = " ".join(arguments)
-    assert "select='isnan(prev_pts)*lte(1000,pts)+gt(1000,prev_pts)*lte(1000,pts)+gt(3500,prev_pts)*lte(3500,pts)'" in text
+    assert (
+        "select='isnan(prev_pts)*lte(1000,pts)+gt(1000,prev_pts)*lte(1000,pts)+gt(3500,prev_pts)*lte(3500,pts)'" in text
+    )
     assert "-fps_mode passthrough -enc_time_base 1:1000 -frame_pts 1" in text
 
 
@@ -125,7 +128,9 @@ def test_windows_are_processes() -> None:
 
 def test_a_remux_decodes_nothing() -> None:
     """Streams are copied, and there is no filter graph."""
-    arguments = graph.command([Render("r", Window(), Copy("h264"), Copy("aac"), "main.mp4")], media(), "in", ".", threads=2)
+    arguments = graph.command(
+        [Render("r", Window(), Copy("h264"), Copy("aac"), "main.mp4")], media(), "in", ".", threads=2
+    )
     assert "-filter_complex" not in arguments
     assert arguments[arguments.index("-c:v") + 1] == "copy"
 
@@ -272,5 +277,5 @@ def test_web_vtt(count: int, columns: int, rows: int, step: Fraction) -> None:
     times = [block.split("\n")[0].split(" --> ") for block in blocks]
     assert len(blocks) == count
     assert times[0][0] == "00:00:00.000"
-    assert all(end == following for (_, end), (following, _) in zip(times, times[1:], strict=False))
+    assert all(end == following for (_, end), (following, _) in itertools.pairwise(times))
     assert len({block.split("\n")[1] for block in blocks}) == count

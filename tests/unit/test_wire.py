@@ -49,7 +49,10 @@ def test_a_create_workflow_body_is_a_workflow() -> None:
         },
         "OutputStorage": {"Type": "COS", "CosOutputStorage": {"Bucket": "out-1250000001", "Region": "ap-guangzhou"}},
         "OutputDir": "/done/",
-        "MediaProcessTask": {"TranscodeTaskSet": [{"Definition": "100030"}], "ImageSpriteTaskSet": [{"Definition": 10}]},
+        "MediaProcessTask": {
+            "TranscodeTaskSet": [{"Definition": "100030"}],
+            "ImageSpriteTaskSet": [{"Definition": 10}],
+        },
         "AiAnalysisTask": None,
         "TaskNotifyConfig": {"NotifyType": "URL", "NotifyUrl": "http://hook.example/mps", "NotifyMode": "Finish"},
         "TaskPriority": "0",

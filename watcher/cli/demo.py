@@ -186,6 +186,7 @@ async def _delivered(state: State, task_id: str) -> list[Delivery]:
 def _say_next(root: Path, file: Path, seconds: float) -> None:
     event = next(iter(sorted((root / "events").glob("*.json"))), None)
     status = json.loads(event.read_text())["WorkflowTaskEvent"]["Status"] if event else "no event"
+
     def say(line: str) -> None:
         console.out.print(line, soft_wrap=True)
 

@@ -58,7 +58,7 @@ async def _alone(configured: Settings, info: ObjectInfo, workflow: str) -> Task:
     mistakes = [problem for problem in found.problems if not problem.warning]
     if mistakes:
         raise ConfigurationError(mistakes)
-    async with daemon.opened(configured) as parts:
+    async with daemon.opened(configured, await daemon.media_tools(configured)) as parts:
         await daemon.apply_files(parts, found)
         match = _match(await parts.state.workflows.list(), workflow)
         task_id = await parts.state.tasks.submit(match, info, time.time())

@@ -1,4 +1,7 @@
-"""Task events to an MQTT broker: QoS 1, so a publish returns when the broker has confirmed it."""
+"""Task events to an MQTT broker: QoS 1, so a publish returns when the broker has confirmed it.
+
+aiomqtt is imported when the first connection is made, so that it does not delay the start of the service.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,18 @@ import contextlib
 import re
 import ssl
 from types import TracebackType
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import aiomqtt
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 from pydantic import Field, SecretStr, field_validator
 
 from watcher import plugin
 from watcher.errors import TransientError
 from watcher.notifiers.base import Message, Notifier
 from watcher.plugin import Seconds
+
+if TYPE_CHECKING:
+    import aiomqtt
+    from paho.mqtt.properties import Properties
 
 _PLACES = ("task_id", "workflow", "event_id")
 
@@ -87,6 +91,8 @@ class MqttNotifier(Notifier):
         await self._disconnect()
 
     def _new_client(self) -> aiomqtt.Client:
+        import aiomqtt  # noqa: PLC0415  see the module
+
         options = self._options
         tls = None
         if options.tls is not None:
@@ -115,7 +121,7 @@ class MqttNotifier(Notifier):
     async def _disconnect(self) -> None:
         client, self._client = self._client, None
         if client is not None:
-            with contextlib.suppress(aiomqtt.MqttError):  # it may be broken already
+            with contextlib.suppress(_mqtt_error()):  # it may be broken already
                 await client.__aexit__(None, None, None)
 
     def topic_of(self, message: Message) -> str:
@@ -133,7 +139,7 @@ class MqttNotifier(Notifier):
                 retain=self._options.retain,
                 properties=self._properties(message),
             )
-        except (aiomqtt.MqttError, OSError, ssl.SSLError) as error:
+        except (_mqtt_error(), OSError, ssl.SSLError) as error:
             # Even refused credentials are worth another try: somebody may mend the broker meanwhile.
             await self._disconnect()
             raise TransientError(f"broker {self._options.host}: {error}") from None
@@ -144,6 +150,9 @@ class MqttNotifier(Notifier):
     def _properties(self, message: Message) -> Properties | None:
         if self._options.version != "5":
             return None
+        from paho.mqtt.packettypes import PacketTypes  # noqa: PLC0415
+        from paho.mqtt.properties import Properties  # noqa: PLC0415
+
         properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
         properties.UserProperty = [("event_id", message.event_id)]
         properties.ContentType = "application/json"
@@ -153,5 +162,11 @@ class MqttNotifier(Notifier):
         try:
             async with self._new_client():
                 return
-        except (aiomqtt.MqttError, OSError, ssl.SSLError) as error:
+        except (_mqtt_error(), OSError, ssl.SSLError) as error:
             raise TransientError(f"broker {self._options.host} can't be reached: {error}") from None
+
+
+def _mqtt_error() -> type[Exception]:
+    import aiomqtt  # noqa: PLC0415
+
+    return aiomqtt.MqttError
