@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+from tests import parts
 
 UNIT = Path(__file__).parents[2] / "systemd" / "watcher.service"
 
@@ -25,3 +32,27 @@ def test_unit_is_confined() -> None:
     found = re.search(r"Overall exposure level for watcher.service: ([0-9.]+)", text)
     assert found, text
     assert float(found[1]) < 3.0
+
+
+def test_signs_of_life(daemon: Callable[..., parts.Daemon], folders: dict[str, Any], tmp_path: Path) -> None:
+    """READY, then WATCHDOG as often as asked, then STOPPING; JSON lines when the journal collects them."""
+    service = daemon(folders, parts.workflow("inbox-1250000000", OutputDir="/out/"))
+    address = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(address)
+        systemd.settimeout(20)
+        environment = {**os.environ, "NOTIFY_SOCKET": address, "WATCHDOG_USEC": "600000", "JOURNAL_STREAM": "8:1"}
+        command = [sys.executable, "-m", "watcher", "run", "--config", str(service.config)]
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
+        told: list[str] = []
+        for wanted in ("READY=1", "WATCHDOG=1", "WATCHDOG=1"):
+            told.append(systemd.recv(4096).decode())
+            assert wanted in told[-1]
+        process.terminate()
+        while "STOPPING=1" not in told[-1]:
+            told.append(systemd.recv(4096).decode())
+        output, _ = process.communicate(timeout=20)
+    assert process.returncode == 0
+    lines = [json.loads(line) for line in output.splitlines()]
+    assert [line["event"] for line in lines if line["event"] in ("ready", "stopped")] == ["ready", "stopped"]
+    assert all(line["level"] in ("info", "warning") for line in lines)

@@ -56,7 +56,13 @@ MediaProcessTask:
   SampleSnapshotTaskSet:
     - {Definition: 10}            # a picture each 10 %
   ImageSpriteTaskSet:
-    - {Definition: 10}            # thumbnails with WebVTT
+    - {Definition: 200001}        # thumbnails with WebVTT, by the template in templates/
+"""
+
+TEMPLATE = """\
+ImageSpriteTemplateSet:
+  - {Definition: 200001, Name: one-a-second, SampleType: Time, SampleInterval: 1, RowCount: 2, ColumnCount: 5,
+     Width: 160, Height: 90, ResolutionAdaptive: close}
 """
 
 SECONDS = 10
@@ -104,11 +110,12 @@ async def demo(directory: Path) -> int:
 def _prepare(root: Path) -> Path:
     if root.exists() and any(root.iterdir()) and not (root / "watcher.yaml").exists():
         raise PermanentError(f"{root} is not empty and no earlier demo; name another folder with --directory")
-    for name in ("inbox", "outbox", "events", "workflows"):
+    for name in ("inbox", "outbox", "events", "workflows", "templates"):
         (root / name).mkdir(parents=True, exist_ok=True)
     file = root / "watcher.yaml"
     file.write_text(CONFIG.format(file=_short(file)), encoding="utf-8")
     (root / "workflows" / "demo.yaml").write_text(WORKFLOW, encoding="utf-8")
+    (root / "templates" / "demo.yaml").write_text(TEMPLATE, encoding="utf-8")
     console.out.print(f"[green]✓[/] two buckets and a workflow in [bold]{escape(_short(root))}/[/]")
     return file
 

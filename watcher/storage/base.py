@@ -77,7 +77,7 @@ class Storage(ABC):
 
     @abstractmethod
     def list(self, prefix: str = "") -> AsyncIterator[list[ObjectInfo]]:
-        """All objects whose key starts with ``prefix``, in pages of bounded size."""
+        """All objects whose key starts with ``prefix``, in any order, in pages of bounded size."""
 
     @abstractmethod
     async def delete(self, key: str) -> None:

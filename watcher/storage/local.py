@@ -13,7 +13,7 @@ import itertools
 import os
 import shutil
 import stat as stats
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
 from pathlib import Path
 
 from watcher import plugin
@@ -136,32 +136,42 @@ class LocalStorage(Storage):
 
     async def list(self, prefix: str = "") -> AsyncIterator[list[ObjectInfo]]:
         entries = self._walk(prefix)
-        while page := await asyncio.to_thread(_take, entries):
-            yield page
+        try:
+            while page := await asyncio.to_thread(_take, entries):
+                yield page
+        finally:
+            entries.close()
 
-    def _walk(self, prefix: str) -> Iterator[ObjectInfo]:
-        start = prefix.rpartition("/")[0]
-        folders = [start]
+    def _walk(self, prefix: str) -> Generator[ObjectInfo, None, None]:
+        """Lazily, so that a directory of a million files takes no more memory than one of ten."""
+        folders = [prefix.rpartition("/")[0]]
         while folders:
             folder = folders.pop()
             try:
-                with os.scandir(self.root / folder) as found:
-                    entries = sorted(found, key=lambda entry: entry.name)
+                found = os.scandir(self.root / folder)
             except FileNotFoundError:
                 if not folder:
                     raise TransientError(f"the directory {self.root} is not there") from None
                 continue
             except OSError as error:
                 raise TransientError(f"{self.root / folder} can't be listed: {error.strerror}") from None
-            for entry in entries:
-                key = f"{folder}/{entry.name}" if folder else entry.name
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(key)
-                elif key.startswith(prefix) and not entry.name.endswith(PART_SUFFIX):
-                    with contextlib.suppress(FileNotFoundError):
-                        status = entry.stat(follow_symlinks=False)
-                        if stats.S_ISREG(status.st_mode):
-                            yield file_version(self.name, key, status)
+            with found:
+                for entry in found:
+                    key = f"{folder}/{entry.name}" if folder else entry.name
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(key)
+                    elif key.startswith(prefix) and not entry.name.endswith(PART_SUFFIX):
+                        info = self._seen(key, entry)
+                        if info is not None:
+                            yield info
+
+    def _seen(self, key: str, entry: os.DirEntry[str]) -> ObjectInfo | None:
+        """The version of a listed file; None when it is gone meanwhile, or no regular file."""
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        return file_version(self.name, key, status) if stats.S_ISREG(status.st_mode) else None
 
     async def delete(self, key: str) -> None:
         with _translated(key):
