@@ -203,7 +203,7 @@ class Daemon:
             await asyncio.wait([stop, *essential], return_when=asyncio.FIRST_COMPLETED)
             for task in essential:
                 if task.done():
-                    task.result()
+                    _raise_first(task)
             await self._wind_down(parts, dispatching)
         finally:
             stop.cancel()
@@ -272,3 +272,12 @@ class Daemon:
             with contextlib.suppress(WatcherError):
                 await parts.state.tasks.purge(time.time() - parts.settings.retention.tasks)
             await asyncio.sleep(PURGE_INTERVAL)
+
+
+def _raise_first(task: asyncio.Task[None]) -> None:
+    """Raise what ended a part of the daemon: its own error, not the group it came in."""
+    error = task.exception()
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if error is not None:
+        raise error

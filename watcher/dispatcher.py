@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from watcher import log
 from watcher.catalog import Catalog
-from watcher.errors import ObjectNotFound, PermanentError, TransientError, WatcherError
+from watcher.errors import AccessRefused, ObjectNotFound, PermanentError, TransientError, WatcherError
 from watcher.model.objects import MARKER, ObjectEvent, ObjectInfo, parse_lineage, version_digest
 from watcher.sources.base import Delivery, Source
 from watcher.state.ledger import Candidate, Tally
@@ -147,6 +147,9 @@ class Dispatcher:
         except ObjectNotFound:
             self.counters.gone += 1
             return None
+        except AccessRefused as error:
+            # A key pair can be mended: the event has to be there when it is.
+            raise TransientError(str(error)) from error
         except PermanentError as error:
             self.counters.ignored += 1
             _log.warning("object can't be looked at", object=f"{event.storage}/{event.key}", error=str(error))

@@ -14,7 +14,7 @@ import pytest_asyncio
 from tests import parts
 from watcher.catalog import Catalog
 from watcher.dispatcher import Dispatcher
-from watcher.errors import TransientError
+from watcher.errors import AccessRefused, TransientError
 from watcher.model.objects import MARKER, ObjectEvent, ObjectInfo
 from watcher.model.workflow import Workflow
 from watcher.mps import wire
@@ -28,12 +28,13 @@ class Bucket(memory.MemoryStorage):
 
     fails = 0
     heads = 0
+    error: Exception = TransientError("503 SlowDown")
 
     async def head(self, key: str, version_id: str | None = None) -> ObjectInfo:
         self.heads += 1
         if self.fails:
             self.fails -= 1
-            raise TransientError("503 SlowDown")
+            raise self.error
         return await super().head(key, version_id)
 
 
@@ -110,9 +111,11 @@ async def test_an_object_that_is_gone(rig: Rig) -> None:
     assert rig.dispatcher.counters.gone == 1
 
 
-async def test_trouble_with_the_storage_releases_the_event(rig: Rig) -> None:
-    """The event is not acknowledged; delivered again, it becomes a task."""
+@pytest.mark.parametrize("error", [TransientError("503 SlowDown"), AccessRefused("403: wrong key")])
+async def test_trouble_with_the_storage_releases_the_event(rig: Rig, error: Exception) -> None:
+    """The event is not acknowledged; delivered again, it becomes a task. A key pair can be mended meanwhile."""
     await rig.put("a.mp4")
+    rig.storage.error = error
     rig.storage.fails = 1
     rig.notify("a.mp4")
     async with asyncio.timeout(10):

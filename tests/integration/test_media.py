@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -197,6 +198,20 @@ async def test_portrait_and_rotated_sources(bench: Bench, clip: Path) -> None:
         assert picture.size == (180, 320)
 
 
+async def test_recordings_without_a_duration(bench: Bench, clip: Path) -> None:
+    """A stream that was never closed has no duration in its header: it is measured, not taken for nothing."""
+    command = [parts.FFMPEG, "-v", "error", "-i", str(clip), "-c", "copy", "-f", "matroska", "-live", "1", "pipe:1"]
+    live = subprocess.run(command, check=True, capture_output=True).stdout
+    (bench.root / "live.mkv").write_bytes(live)
+    outcome = await bench.run(
+        "live.mkv", SampleSnapshotTaskSet=[{"Definition": 10}], TranscodeTaskSet=[{"Definition": 875}]
+    )
+    assert [result.status for result in outcome.results] == ["SUCCESS"] * 2, outcome.results
+    assert outcome.metadata is not None
+    assert outcome.metadata["duration"] == pytest.approx(3.0, abs=0.1)
+    assert len(list((bench.root / "out").glob("*.jpg"))) == 10
+
+
 async def test_pictures_show_their_time(tmp_path: Path) -> None:
     """A clip whose brightness rises with time: each picture and tile is the frame of its time."""
     bench = Bench(tmp_path / "bucket", await containment.detect())
@@ -293,16 +308,23 @@ async def test_a_truncated_output_is_never_published(bench: Bench, clip: Path, m
     assert not (bench.root / "out").exists()
 
 
-async def test_unreadable_work_is_an_error_of_its_own(tmp_path: Path, clip: Path) -> None:
-    """A file size limit that is reached is told as such."""
+@pytest.mark.parametrize(
+    ("small", "text"),
+    [
+        (Limits(memory=8 * 2**30, cpu=600, file_size=10_000), "limit|File too large"),
+        (Limits(memory=300 * 2**20, cpu=600, file_size=2**33), "memory|allocate|ended by|thread|exit status"),
+    ],
+    ids=["file size", "memory"],
+)
+async def test_limits_end_a_process(tmp_path: Path, clip: Path, small: Limits, text: str) -> None:
+    """A limit that is reached fails the sub-task with a word about it, and nothing else."""
     contained = await containment.detect()
     bench = Bench(tmp_path / "bucket", contained)
-    small = Limits(memory=8 * 2**30, cpu=600, file_size=10_000)
     bench.worker = replace(bench.worker, ffmpeg=replace(bench.worker.ffmpeg, limits=small))
     shutil.copy(clip, bench.root / "a.mp4")
     outcome = await bench.run("a.mp4", TranscodeTaskSet=[{"Definition": 100030}])
     assert outcome.results[0].status == "FAIL"
-    assert "limit" in outcome.results[0].message or "File too large" in outcome.results[0].message
+    assert re.search(text, outcome.results[0].message), outcome.results[0].message
 
 
 async def test_hangs_are_ended(contained: Containment, tmp_path: Path) -> None:

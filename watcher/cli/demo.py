@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -198,8 +199,17 @@ def _say_next(root: Path, file: Path, seconds: float) -> None:
         console.out.print(line, soft_wrap=True)
 
     say(f"\nDone in {seconds:.1f} s, task {status}. Now try:")
-    config, inbox = escape(_short(file)), escape(_short(root / "inbox"))
-    say(f"  watcher run --config {config}        then copy any video into {inbox}/")
-    say(f"  watcher tasks list --config {config}")
-    say(f"  watcher workflows match inbox-1250000000/holiday.mov --config {config}")
+    config, inbox, watcher = escape(_short(file)), escape(_short(root / "inbox")), escape(_program())
+    say(f"  {watcher} run --config {config}        then copy any video into {inbox}/")
+    say(f"  {watcher} tasks list --config {config}")
+    say(f"  {watcher} workflows match inbox-1250000000/holiday.mov --config {config}")
     say(f"  open {escape(_short(root / 'outbox' / 'demo'))}/ and look")
+
+
+def _program() -> str:
+    """How to call this program again: its name where the shell finds it, else its path."""
+    mine = Path(sys.argv[0])
+    found = shutil.which("watcher")
+    if mine.name != "watcher" or (found is not None and Path(found).resolve() == mine.resolve()):
+        return "watcher"
+    return _short(mine.absolute())

@@ -14,7 +14,7 @@ from typing import Any
 from watcher.errors import MediaError
 from watcher.media import process
 from watcher.media.containment import Containment, Limits, module_folder, python_paths
-from watcher.media.graph import MAX_STREAMS, OPEN_OPTIONS
+from watcher.media.graph import MAX_PIXELS, MAX_STREAMS, OPEN_OPTIONS
 from watcher.model.media_info import AudioStream, MediaInfo, VideoStream
 
 _CHILD = Path(__file__).with_name("probe_child.py")
@@ -42,6 +42,8 @@ class Probe:
             raise MediaError("SourceFileError", f"the source can't be opened as media: {found}")
         if len(found.video) + len(found.audio) + found.other_streams > MAX_STREAMS:
             raise MediaError("SourceFileError", f"the source has more than {MAX_STREAMS} streams")
+        if any(stream.width * stream.height > MAX_PIXELS for stream in found.video):
+            raise MediaError("SourceFileError", f"the source has a picture of more than {MAX_PIXELS} pixels")
         if not found.video and not found.audio:
             raise MediaError("SourceFileError", "the source has neither a video nor an audio stream")
         return found

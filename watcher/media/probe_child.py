@@ -34,7 +34,9 @@ def main() -> None:
 def probe(path: str, options: dict[Any, Any], count: bool) -> dict[Any, Any]:
     """The facts of one file; with ``count`` every packet is read, and counted per stream."""
     with av.open(f"file:{path}" if options else path, options=options) as container:
-        counts = _count(container) if count else {}
+        # A recording that was never closed has no duration in its header: it has to be measured.
+        unknown = not count and not container.duration
+        counts = _count(container) if count else _measure(path, options) if unknown else {}
         turns = {} if count else _rotations(container)
         video = [_video(stream, counts, turns) for stream in container.streams.video]
         audio = [_audio(stream, counts) for stream in container.streams.audio]
@@ -61,6 +63,11 @@ def _count(container: Any) -> dict[Any, Any]:
             end = max(end, packet.pts + (packet.duration or 0))
         counts[packet.stream.index] = (number + 1, start, end)
     return counts
+
+
+def _measure(path: str, options: dict[Any, Any]) -> dict[Any, Any]:
+    with av.open(f"file:{path}" if options else path, options=options) as container:
+        return _count(container)
 
 
 def _duration(stream: Any, counts: dict[Any, Any]) -> float:
