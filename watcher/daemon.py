@@ -89,7 +89,11 @@ async def opened(configured: Settings, tools: tuple[Containment, Path]) -> Async
         state = await stack.enter_async_context(State(configured.database, max_hops=configured.max_hops))
         state.database.lock()
         work = WorkRoot(configured.work_dir)
-        left = await asyncio.to_thread(work.prepare)
+        try:
+            left = await asyncio.to_thread(work.prepare)
+        except OSError as error:
+            message = f"{work.path} can't be used: {error.strerror}"
+            raise ConfigurationError([Problem("media.work_dir", message)]) from None
         for storage in configured.storages.values():
             await stack.enter_async_context(storage)
         await _clean_up(configured, state, left)

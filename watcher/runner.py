@@ -14,19 +14,18 @@ from structlog.contextvars import bound_contextvars
 
 from watcher import log
 from watcher.catalog import Catalog
-from watcher.destinations import destinations_of
 from watcher.errors import MediaError, ObjectNotFound, ObjectSuperseded, PermanentError, TransientError
 from watcher.executors.base import Executor
 from watcher.model.inputs import OutputStorage, StepInput
 from watcher.model.output_path import output_directory
-from watcher.model.task import StepResult, Task, error_number, event_id_of
+from watcher.model.task import StepResult, Task, error_number
 from watcher.model.unit import Outcome, PlannedStep, Unit
 from watcher.model.workflow import Workflow
-from watcher.mps import events
 from watcher.mps.files import Templates
 from watcher.notifiers.base import Notifier
+from watcher.reports import TaskReport, outgoing, reporting
 from watcher.state.store import State
-from watcher.state.tasks import MAX_ATTEMPTS, OutgoingEvent, StaleOwnerError
+from watcher.state.tasks import MAX_ATTEMPTS, StaleOwnerError
 from watcher.storage.base import Storage
 from watcher.worker import Worker
 
@@ -34,8 +33,6 @@ _log = log.get("runner")
 
 IDLE = 1.0
 """Seconds between two looks for requests that come past this process (``watcher tasks abort`` and the like)."""
-REPORT_INTERVAL = 1.0
-"""Seconds between two commits of progress of one task."""
 RETRY_PAUSES = (5.0, 15.0, 60.0, 300.0, 900.0)
 
 
@@ -102,13 +99,10 @@ def _region_given(given: OutputStorage | None) -> str | None:
 
 @dataclass(slots=True)
 class _Live:
-    """What is known of a task while it runs."""
+    """A task that runs, and what it has told so far."""
 
     task: Task
-    results: tuple[StepResult, ...] = ()
-    metadata: dict[str, Any] | None = None
-    changes: int = 0
-    committed: tuple[str, ...] = ()
+    report: TaskReport
     aborted: bool = False
 
 
@@ -136,6 +130,7 @@ class Runner:
         self._wake = asyncio.Event()
         self._running: dict[str, tuple[asyncio.Task[None], _Live]] = {}
         self._draining = False
+        self._short_of_space = False
         self.catalog: Catalog | None = None
         self.progress = 0.0
 
@@ -170,12 +165,14 @@ class Runner:
 
     def _has_space(self) -> bool:
         free = shutil.disk_usage(self._work_dir).free
-        if free < self._min_free:
+        enough = free >= self._min_free
+        if not enough and not self._short_of_space:
             _log.error("no task is started: too little space for work", free=free, needed=self._min_free)
-        return free >= self._min_free
+        self._short_of_space = not enough
+        return enough
 
     def _start(self, group: asyncio.TaskGroup, task: Task) -> None:
-        live = _Live(task)
+        live = _Live(task, TaskReport(task, self._state, self._notifiers, self._published))
         runner = group.create_task(self._guarded(live), name=f"task {task.task_id}")
         self._running[task.task_id] = (runner, live)
 
@@ -250,55 +247,11 @@ class Runner:
         assert self.catalog is not None  # noqa: S101  the daemon sets it before it starts this
         unit = plan(task, self.catalog.templates, self._worker.storages)
         _log.debug("task started", attempt=task.attempts)
-        reporter = asyncio.create_task(self._report(live), name=f"progress of {task.task_id}")
-
-        def report(results: tuple[StepResult, ...], metadata: dict[str, Any] | None) -> None:
-            live.results, live.metadata = results, metadata
-            live.changes += 1
-            self.progress = time.monotonic()
-
-        try:
+        async with reporting(live.report, f"progress of {task.task_id}") as report:
             outcome = await self._executor.run(
                 task.task_id, lambda: self._worker.perform(unit, self._state.outputs, report)
             )
-        finally:
-            reporter.cancel()
-            await asyncio.wait([reporter])
         await self._finish(live, outcome)
-
-    async def _report(self, live: _Live) -> None:
-        """Commit progress now and then; a change of a sub-task's status is an event where somebody asked for it."""
-        seen = 0
-        while True:
-            await asyncio.sleep(REPORT_INTERVAL if seen else 0.2)
-            if live.changes == seen:
-                continue
-            seen = live.changes
-            try:
-                await self._state.tasks.update(
-                    live.task, live.results, metadata=live.metadata, events=self._change_events(live)
-                )
-                self._published()
-            except TransientError as error:
-                _log.warning("progress not recorded", error=str(error))
-            except StaleOwnerError:
-                return
-
-    def _change_events(self, live: _Live) -> list[OutgoingEvent]:
-        statuses = tuple(result.status for result in live.results)
-        if statuses == live.committed or not live.committed:
-            live.committed = statuses
-            return []
-        live.committed = statuses
-        destinations = destinations_of(live.task.workflow, self._notifiers, "Change")
-        if not destinations:
-            return []
-        task = replace(live.task, results=live.results, metadata=live.metadata)
-        return [self._event(task, destinations, ",".join(statuses))]
-
-    def _event(self, task: Task, destinations: tuple[str, ...], state: str) -> OutgoingEvent:
-        event_id = event_id_of(task.task_id, task.epoch, state)
-        return OutgoingEvent(event_id, destinations, events.task_event(task, event_id))
 
     async def _finish(self, live: _Live, outcome: Outcome) -> None:
         task = replace(
@@ -310,9 +263,7 @@ class Runner:
             metadata=outcome.metadata,
             results=outcome.results,
         )
-        destinations = destinations_of(task.workflow, self._notifiers, "Finish")
-        event = self._event(task, destinations, "FINISH")
-        await self._state.tasks.finish(task, [event] if destinations else [])
+        await self._state.tasks.finish(task, outgoing(task, self._notifiers, "Finish", "FINISH"))
         self._published()
         failed = [result for result in task.results if result.status == "FAIL"]
         seconds = round((task.finish_time or 0.0) - (task.begin_time or 0.0), 2)
@@ -326,7 +277,7 @@ class Runner:
         """End a task whose unit came to nothing."""
         code = error.code if isinstance(error, MediaError) else "InternalError"
         steps = live.task.workflow.media_process_task.steps
-        results = live.results or tuple(StepResult(input=step.model_dump(mode="json")) for step in steps)
+        results = live.report.results or tuple(StepResult(input=step.model_dump(mode="json")) for step in steps)
         now = time.time()
         ended = tuple(
             result
@@ -334,7 +285,7 @@ class Runner:
             else replace(result, status="FAIL", code=code, message=str(error), finish_time=now, output=None)
             for result in results
         )
-        outcome = Outcome(ended, code, str(error), live.metadata)
+        outcome = Outcome(ended, code, str(error), live.report.metadata)
         try:
             await self._finish(live, outcome)
         except (TransientError, StaleOwnerError) as failure:

@@ -130,33 +130,35 @@ class _Performance:
         return _Run(planned, step, replace(result, input=_echo(planned, step)))
 
     async def run(self) -> Outcome:
-        self._tell()
+        await self._changed()
         try:
             media = await self._open()
         except MediaError as error:
             for run in self._runs:
                 if run.alive:
                     run.fail(error)
-            return self._outcome(error.code, error.message)
+            return await self._outcome(error.code, error.message)
         self._plan(media)
+        await self._changed()
         await self._encode(media)
         await self._worker.storages[self._unit.source.storage].verify(self._unit.source)
         await self._name_outputs()
+        await self._changed()
         await self._publish()
-        return self._outcome()
+        return await self._outcome()
 
-    def _outcome(self, code: str = "", message: str = "") -> Outcome:
-        self._tell()
+    async def _outcome(self, code: str = "", message: str = "") -> Outcome:
+        await self._changed()
         return Outcome(tuple(run.result for run in self._runs), code, message, self._metadata)
 
-    def _tell(self) -> None:
-        self._report(tuple(run.result for run in self._runs), self._metadata)
+    async def _changed(self) -> None:
+        await self._report.changed(tuple(run.result for run in self._runs), self._metadata)
 
     def _progress(self, percent: float, runs: list[_Run]) -> None:
         for run in runs:
             if run.alive:
                 run.result = replace(run.result, progress=max(run.result.progress, int(percent)))
-        self._tell()
+        self._report.progress(tuple(run.result for run in self._runs), self._metadata)
 
     async def _open(self) -> MediaInfo:
         """Fetch and probe the source; MediaError means that nothing can be made of it."""
@@ -262,12 +264,12 @@ class _Performance:
                     await self._put(run, file)
             except PermanentError as error:
                 run.fail(MediaError("InternalError", f"the output can't be written: {error}"))
-                self._tell()
+                await self._changed()
                 continue
             run.result = replace(
                 run.result, status="SUCCESS", progress=100, finish_time=time.time(), output=run.output.item
             )
-            self._tell()
+            await self._changed()
 
     async def _put(self, run: _Run, file: OutputFile) -> None:
         storage = self._worker.storages[run.planned.storage]

@@ -44,6 +44,14 @@ BY_HAND = (
 
 
 class _Registry:
+    """Hears everything and keeps nothing."""
+
+    def progress(self, *_: object) -> None:
+        pass
+
+    async def changed(self, *_: object) -> None:
+        pass
+
     async def intend(self, objects: list[tuple[str, str]], task_id: str, lineage: tuple[int, ...]) -> None:
         pass
 
@@ -121,7 +129,7 @@ def run(root: Path) -> list[Figure]:
         hand.append(_timed(lambda: call(list(by_hand(source, out)))))
         ours.append(_timed(lambda: call(list(merged))))
         apart.append(_timed(lambda: [call(list(command)) for command in single]))
-        whole.append(_timed(lambda: asyncio.run(worker.perform(unit, _Registry(), lambda *_: None))))
+        whole.append(_timed(lambda: asyncio.run(worker.perform(unit, _Registry(), _Registry()))))
     count = len(renders)
     against_hand = paired_ratio(ours, hand)
     return [

@@ -285,3 +285,36 @@ def test_s3_by_notifications(
 
     parts.wait_for(lambda: left() == 0, what="the queue to be empty")
     assert service.query("select count(*) from tasks") == [(1,)]
+
+
+def test_an_event_for_each_change(
+    daemon: Callable[..., parts.Daemon],
+    folders: dict[str, Any],
+    tmp_path: Path,
+    clip: Path,
+    receiver: parts.HttpReceiver,
+) -> None:
+    """With NotifyMode Change each sub-task's change is told, in order, and the end comes last."""
+    steps = {
+        "TranscodeTaskSet": [{"Definition": 875}, {"Definition": 424242}],
+        "SampleSnapshotTaskSet": [{"Definition": 10}],
+    }
+    notify = {"NotifyType": "URL", "NotifyUrl": receiver.url, "NotifyMode": "Change"}
+    service = daemon(
+        folders, parts.workflow("inbox-1250000000", OutputDir="/o/", MediaProcessTask=steps, TaskNotifyConfig=notify)
+    )
+    service.start()
+    shutil.copy(clip, tmp_path / "inbox" / "a.mp4")
+    service.finished(1)
+    parts.wait_for(lambda: len(receiver.requests) == 3, what="three events")
+    told = []
+    for request in receiver.requests:
+        task = request.event["WorkflowTaskEvent"]
+        members = [next(v for k, v in r.items() if k != "Type" and v) for r in task["MediaProcessResultSet"]]
+        told.append((task["Status"], [member["Status"] for member in members]))
+    assert told == [
+        ("PROCESSING", ["SUCCESS", "FAIL", "PROCESSING"]),
+        ("PROCESSING", ["SUCCESS", "FAIL", "SUCCESS"]),
+        ("FINISH", ["SUCCESS", "FAIL", "SUCCESS"]),
+    ]
+    assert len({request.event["EventId"] for request in receiver.requests}) == 3

@@ -92,7 +92,13 @@ class Bench:
         )
         unit = Unit("t-1", await self.storage.head(key), steps, (7,))
         self.registry = Registry()
-        return await self.worker.perform(unit, self.registry, lambda results, _: self.reports.append(results))
+        return await self.worker.perform(unit, self.registry, self)
+
+    def progress(self, results: tuple[StepResult, ...], metadata: dict[str, Any] | None) -> None:
+        self.reports.append(results)
+
+    async def changed(self, results: tuple[StepResult, ...], metadata: dict[str, Any] | None) -> None:
+        self.reports.append(results)
 
 
 @pytest_asyncio.fixture

@@ -6,10 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from rich.markup import escape
-
 from watcher import catalog, daemon, settings
-from watcher.cli.console import err, out
+from watcher.cli.console import err, out, safe
 from watcher.errors import ConfigurationError, PermanentError, Problem, WatcherError
 from watcher.media import ffmpeg
 from watcher.mps import files
@@ -26,15 +24,15 @@ class _Report:
         self.warnings = 0
 
     def fine(self, what: str, note: str = "") -> None:
-        out.print(f"[green]✓[/] {escape(what)}{f'  [dim]{escape(note)}[/]' if note else ''}")
+        out.print(f"[green]✓[/] {safe(what)}{f'  [dim]{safe(note)}[/]' if note else ''}")
 
     def problem(self, problem: Problem) -> None:
         if problem.warning:
             self.warnings += 1
-            out.print(f"[yellow]![/] {escape(problem.path)}: {escape(problem.message)}")
+            out.print(f"[yellow]![/] {safe(problem.path)}: {safe(problem.message)}")
         else:
             self.mistakes += 1
-            out.print(f"[red]✗[/] {escape(problem.path)}: {escape(problem.message)}")
+            out.print(f"[red]✗[/] {safe(problem.path)}: {safe(problem.message)}")
 
 
 async def check(config: Path | None) -> int:

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from watcher import settings
 from watcher.errors import ConfigurationError, PermanentError, Problem
+from watcher.media.process import printable
 from watcher.model.task import Task
 from watcher.mps.events import workflow_task
 from watcher.settings import Settings
@@ -74,6 +75,11 @@ def split_uri(uri: str, configured: Settings) -> tuple[str, str]:
             return storage_name, path.relative_to(root).as_posix()
     known = ", ".join(sorted(configured.storages)) or "none"
     raise PermanentError(f"{uri!r} is no object of a storage in the settings (there is: {known}); write STORAGE/KEY")
+
+
+def safe(text: str) -> str:
+    """A name from outside, so that it can neither change a terminal nor be taken for markup."""
+    return escape(printable(text))
 
 
 def human_size(number: float) -> str:
@@ -156,7 +162,7 @@ def show_outputs(task: Task, configured: Settings) -> None:
         mine = [(storage, key) for number, storage, key in found if number == index]
         out.print(f"{MARKS['SUCCESS']} {step_label(task, index)}")
         for storage, key in mine[:MAX_SHOWN]:
-            out.print(f"    {_size(configured, storage, key):>10}  {escape(f'{storage}/{key}')}", soft_wrap=True)
+            out.print(f"    {_size(configured, storage, key):>10}  {safe(f'{storage}/{key}')}", soft_wrap=True)
         if len(mine) > MAX_SHOWN:
             out.print(f"    {'':>10}  … and {len(mine) - MAX_SHOWN} more")
 
@@ -171,7 +177,7 @@ def show_failures(task: Task) -> None:
     """One line for each sub-task that failed."""
     for index, result in enumerate(task.results):
         if result.status == "FAIL":
-            out.print(f"{MARKS['FAIL']} {step_label(task, index)}: {escape(result.code)}: {escape(result.message)}")
+            out.print(f"{MARKS['FAIL']} {step_label(task, index)}: {safe(result.code)}: {safe(result.message)}")
 
 
 def as_wire(task: Task) -> dict[str, object]:

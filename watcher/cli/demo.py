@@ -15,8 +15,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.markup import escape
-
 from watcher import settings
 from watcher.cli import console
 from watcher.destinations import describe
@@ -89,7 +87,7 @@ async def demo(directory: Path) -> int:
         target = root / "inbox" / "clip.mp4"
         clip.replace(target)
         console.out.print(
-            f"[green]✓[/] dropped [bold]{escape(_short(target))}[/] ({console.human_size(target.stat().st_size)})"
+            f"[green]✓[/] dropped [bold]{console.safe(_short(target))}[/] ({console.human_size(target.stat().st_size)})"
         )
         async with State(configured.database) as state:
             task_id = await _started(state, dropped, process)
@@ -103,7 +101,7 @@ async def demo(directory: Path) -> int:
                 if describe(delivery.destination) == "events"
                 else describe(delivery.destination)
             )
-            console.out.print(f"[green]✓[/] task event {delivery.status.lower()} to {escape(where)}")
+            console.out.print(f"[green]✓[/] task event {delivery.status.lower()} to {console.safe(where)}")
     _say_next(root, file, time.monotonic() - started)
     return 1 if task.failed else 0
 
@@ -117,7 +115,7 @@ def _prepare(root: Path) -> Path:
     file.write_text(CONFIG.format(file=_short(file)), encoding="utf-8")
     (root / "workflows" / "demo.yaml").write_text(WORKFLOW, encoding="utf-8")
     (root / "templates" / "demo.yaml").write_text(TEMPLATE, encoding="utf-8")
-    console.out.print(f"[green]✓[/] two buckets and a workflow in [bold]{escape(_short(root))}/[/]")
+    console.out.print(f"[green]✓[/] two buckets and a workflow in [bold]{console.safe(_short(root))}/[/]")
     return file
 
 
@@ -199,11 +197,11 @@ def _say_next(root: Path, file: Path, seconds: float) -> None:
         console.out.print(line, soft_wrap=True)
 
     say(f"\nDone in {seconds:.1f} s, task {status}. Now try:")
-    config, inbox, watcher = escape(_short(file)), escape(_short(root / "inbox")), escape(_program())
+    config, inbox, watcher = console.safe(_short(file)), console.safe(_short(root / "inbox")), console.safe(_program())
     say(f"  {watcher} run --config {config}        then copy any video into {inbox}/")
     say(f"  {watcher} tasks list --config {config}")
     say(f"  {watcher} workflows match inbox-1250000000/holiday.mov --config {config}")
-    say(f"  open {escape(_short(root / 'outbox' / 'demo'))}/ and look")
+    say(f"  open {console.safe(_short(root / 'outbox' / 'demo'))}/ and look")
 
 
 def _program() -> str:

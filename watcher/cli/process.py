@@ -6,8 +6,6 @@ import asyncio
 import time
 from pathlib import Path
 
-from rich.markup import escape
-
 from watcher import catalog, daemon, log
 from watcher.cli import console
 from watcher.errors import ConfigurationError, PermanentError
@@ -30,7 +28,7 @@ async def process(config: Path | None, uri: str, workflow: str) -> int:
     console.show_outputs(task, configured)
     console.show_failures(task)
     if task.code:
-        console.out.print(f"{console.MARKS['FAIL']} {escape(task.message)}")
+        console.out.print(f"{console.MARKS['FAIL']} {console.safe(task.message)}")
     return 1 if task.failed else 0
 
 

@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from typing import cast
 
-from rich.markup import escape
 from rich.table import Table
 
 from watcher.cli import console
@@ -40,8 +39,8 @@ async def show_list(config: Path | None, status: str | None, limit: int) -> None
         took = f"{task.finish_time - task.begin_time:.1f} s" if task.finish_time and task.begin_time else ""
         table.add_row(
             task.task_id.rpartition("-")[2][:12],
-            escape(task.workflow.workflow_name),
-            escape(task.source.uri),
+            console.safe(task.workflow.workflow_name),
+            console.safe(task.source.uri),
             _verdict(task),
             console.ago(task.create_time),
             took,
@@ -68,22 +67,26 @@ async def show(config: Path | None, task_id: str, *, as_json: bool) -> None:
         console.out.print_json(json.dumps(console.as_wire(task)))
         return
     console.out.print(f"[bold]{task.task_id}[/]  {_verdict(task)}")
-    source, name = task.source, escape(task.workflow.workflow_name)
+    source, name = task.source, console.safe(task.workflow.workflow_name)
     console.out.print(f"workflow {name} ({task.workflow_id}), priority {task.priority}, attempt {task.attempts}")
-    console.out.print(f"source   {escape(source.uri)}  {console.human_size(source.size)}  {escape(source.identity)}")
+    console.out.print(
+        f"source   {console.safe(source.uri)}  {console.human_size(source.size)}  {console.safe(source.identity)}"
+    )
     if task.message:
-        console.out.print(f"message  {escape(task.message)}")
+        console.out.print(f"message  {console.safe(task.message)}")
     for index, result in enumerate(task.results):
         percent = f"{result.progress} %" if result.status == "PROCESSING" else result.status
         console.out.print(f"{console.MARKS[result.status]} {console.step_label(task, index)}  {percent}")
         if result.status == "FAIL":
-            console.out.print(f"    {escape(result.code)}: {escape(result.message)}")
+            console.out.print(f"    {console.safe(result.code)}: {console.safe(result.message)}")
         for number, storage, key in console.outputs_of(task):
             if number == index:
-                console.out.print(f"    {escape(storage)}/{escape(key)}")
+                console.out.print(f"    {console.safe(storage)}/{console.safe(key)}")
     for delivery in deliveries:
         trouble = f", {delivery.attempts} attempts: {delivery.error}" if delivery.error else ""
-        console.out.print(f"event    {escape(describe(delivery.destination))}: {delivery.status}{escape(trouble)}")
+        console.out.print(
+            f"event    {console.safe(describe(delivery.destination))}: {delivery.status}{console.safe(trouble)}"
+        )
 
 
 async def abort(config: Path | None, task_id: str) -> None:

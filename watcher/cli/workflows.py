@@ -8,7 +8,6 @@ import re
 import signal
 from pathlib import Path
 
-from rich.markup import escape
 from rich.table import Table
 
 from watcher import catalog
@@ -33,16 +32,16 @@ def show_list(config: Path | None) -> None:
         formats = body.trigger.formats
         shown = "*" if formats is None else f"{len(formats)} formats" if len(formats) > 6 else " ".join(sorted(formats))
         table.add_row(
-            escape(body.workflow_name),
+            console.safe(body.workflow_name),
             "[green]yes[/]" if body.enabled else "[dim]no[/]",
-            escape(f"{body.trigger.bucket}{body.trigger.dir} ({shown})"),
+            console.safe(f"{body.trigger.bucket}{body.trigger.dir} ({shown})"),
             str(len(body.media_process_task.steps)),
             str(body.task_priority),
-            escape(item.path.name),
+            console.safe(item.path.name),
         )
     console.out.print(table if found.workflows else f"no workflows in {configured.workflows}")
     for problem in found.problems:
-        console.err.print(f"{'[yellow]![/]' if problem.warning else '[red]✗[/]'} {escape(str(problem))}")
+        console.err.print(f"{'[yellow]![/]' if problem.warning else '[red]✗[/]'} {console.safe(str(problem))}")
 
 
 def _find(found: list[WorkflowFile], name: str) -> WorkflowFile:
@@ -107,12 +106,12 @@ def match(config: Path | None, uri: str) -> int:
         failing = [predicate for predicate in predicates if not predicate.holds]
         if body.enabled and not failing:
             started += 1
-            console.out.print(f"[green]✓[/] {escape(body.workflow_name)} would start")
+            console.out.print(f"[green]✓[/] {console.safe(body.workflow_name)} would start")
             continue
         reasons = [f"{predicate.name}: {predicate.text}" for predicate in failing]
         if not body.enabled:
             reasons.insert(0, "it is not enabled")
-        console.out.print(f"[dim]·[/] {escape(body.workflow_name)}: {escape('; '.join(reasons))}")
+        console.out.print(f"[dim]·[/] {console.safe(body.workflow_name)}: {console.safe('; '.join(reasons))}")
     if not started:
         console.out.print("no workflow would start")
     return 0 if started else 1

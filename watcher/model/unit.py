@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from watcher.model.inputs import StepInput
 from watcher.model.objects import ObjectInfo
@@ -48,5 +47,11 @@ class Outcome:
     metadata: dict[str, Any] | None = None
 
 
-Report = Callable[[tuple[StepResult, ...], dict[str, Any] | None], None]
-"""Called with how the sub-tasks stand, and the source's facts once they are known."""
+class Report(Protocol):
+    """Hears how the sub-tasks stand, and of the source's facts once they are known."""
+
+    def progress(self, results: tuple[StepResult, ...], metadata: dict[str, Any] | None) -> None:
+        """Some of the percentages moved; called often."""
+
+    async def changed(self, results: tuple[StepResult, ...], metadata: dict[str, Any] | None) -> None:
+        """The status of a sub-task may have changed."""
