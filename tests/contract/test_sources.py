@@ -20,7 +20,7 @@ import pytest_asyncio
 
 from watcher.errors import TransientError
 from watcher.model.objects import ObjectEvent, ObjectInfo
-from watcher.sources import folder, memory, s3_poll, sqs
+from watcher.sources import _inotify, folder, memory, s3_poll, sqs
 from watcher.sources.base import Delivery, Source
 from watcher.storage import local, s3
 
@@ -237,18 +237,18 @@ async def test_folder_survives_the_replacement_of_its_root(tmp_path: Path) -> No
 async def test_folder_rescans_after_an_overflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the kernel's queue really runs over, a scan finds what the hints lost."""
     go_on, overflows = threading.Event(), []
-    read, overflowed = folder._InotifyFD.read_events, folder._Hints.overflowed
+    read, overflowed = _inotify.NoticingInotifyFD.read_events, _inotify.Hints.overflowed
 
     def held_up(reader_: Any, **options: Any) -> Any:
         go_on.wait()
         return read(reader_, **options)
 
-    def counted(hints: folder._Hints) -> None:
+    def counted(hints: _inotify.Hints) -> None:
         overflows.append(hints)
         overflowed(hints)
 
-    monkeypatch.setattr(folder._InotifyFD, "read_events", held_up)
-    monkeypatch.setattr(folder._Hints, "overflowed", counted)
+    monkeypatch.setattr(_inotify.NoticingInotifyFD, "read_events", held_up)
+    monkeypatch.setattr(_inotify.Hints, "overflowed", counted)
     made = FolderCase(tmp_path / "root")
     options = folder.Options(storage="b", settle=0.2, rescan=3600)
     made.source = folder.FolderSource(

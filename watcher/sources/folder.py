@@ -14,38 +14,22 @@ import fnmatch
 import os
 import re
 import stat as stats
-import threading
 import time
-import warnings
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
 from pydantic import Field
-from watchdog.events import (
-    DirCreatedEvent,
-    DirMovedEvent,
-    FileClosedEvent,
-    FileCreatedEvent,
-    FileMovedEvent,
-    FileSystemEvent,
-    FileSystemEventHandler,
-)
-from watchdog.observers.api import BaseObserver
-from watchdog.observers.inotify import InotifyFullEmitter
-from watchdog.observers.inotify_c import InotifyEvent, InotifyFD
 
 from watcher import log, plugin
 from watcher.errors import TransientError
 from watcher.model.objects import ObjectEvent, ObjectInfo, file_version
 from watcher.plugin import Seconds
+from watcher.sources._inotify import Hints, Observer, observe, open_for_writing, stop
 from watcher.sources.base import Bucket, Cursor, Delivery, Outstanding, Source
 
 _log = log.get("folder")
-
-# watchdog says so when a directory is seen twice while it is being filled; nothing is lost by it.
-warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWarning)
 
 BATCH = 500
 LONG_AGO = 3600.0
@@ -70,97 +54,6 @@ class Options(plugin.Options):
     """Names (of files or directories) that are left alone."""
     existing: Literal["ignore", "process"] = "ignore"
     """What to do with files that the first scan finds."""
-
-
-@dataclass(slots=True)
-class _Hints:
-    """What the kernel told since the last look. Filled by watchdog's thread, emptied by the event loop."""
-
-    loop: asyncio.AbstractEventLoop
-    wake: asyncio.Event
-    complete: dict[str, None] = field(default_factory=dict)
-    begun: dict[str, None] = field(default_factory=dict)
-    moved_trees: dict[str, None] = field(default_factory=dict)
-    new_trees: dict[str, None] = field(default_factory=dict)
-    overflow: bool = False
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def note(self, kind: dict[str, None], path: str) -> None:
-        with self.lock:
-            first = not (self.complete or self.begun or self.moved_trees or self.new_trees or self.overflow)
-            kind[path] = None
-        if first:
-            self._signal()
-
-    def overflowed(self) -> None:
-        with self.lock:
-            self.overflow = True
-        self._signal()
-
-    def _signal(self) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the service is ending
-            self.loop.call_soon_threadsafe(self.wake.set)
-
-    def take(self) -> _Hints:
-        """All hints so far; from now on they gather anew."""
-        with self.lock:
-            taken = _Hints(
-                self.loop, self.wake, self.complete, self.begun, self.moved_trees, self.new_trees, self.overflow
-            )
-            self.complete, self.begun, self.moved_trees, self.new_trees = {}, {}, {}, {}
-            self.overflow = False
-        self.wake.clear()
-        return taken
-
-
-class _Handler(FileSystemEventHandler):
-    def __init__(self, hints: _Hints) -> None:
-        self._hints = hints
-
-    def on_any_event(self, event: FileSystemEvent) -> None:
-        hints = self._hints
-        if isinstance(event, FileClosedEvent):
-            hints.note(hints.complete, os.fsdecode(event.src_path))
-        elif isinstance(event, FileMovedEvent) and event.dest_path:
-            hints.note(hints.complete, os.fsdecode(event.dest_path))
-        elif isinstance(event, FileCreatedEvent):
-            hints.note(hints.begun, os.fsdecode(event.src_path))
-        elif isinstance(event, DirMovedEvent) and event.dest_path:
-            hints.note(hints.moved_trees, os.fsdecode(event.dest_path))
-        elif isinstance(event, DirCreatedEvent):
-            hints.note(hints.new_trees, os.fsdecode(event.src_path))
-
-
-_WANTED: list[type[FileSystemEvent]] = [
-    FileClosedEvent, FileMovedEvent, FileCreatedEvent, DirMovedEvent, DirCreatedEvent,
-]  # fmt: skip
-
-
-class _InotifyFD(InotifyFD):
-    """Watchdog's reader, which heals its watches after an overflow; ours says so, for the scan."""
-
-    def __init__(self, hints: _Hints) -> None:
-        super().__init__()
-        self._hints = hints
-
-    def handle_event(self, event: InotifyEvent) -> None:
-        super().handle_event(event)
-        if event.is_queue_overflow:
-            self._hints.overflowed()
-
-
-class _Observer(BaseObserver):
-    """Watchdog's observer with our reader, and with moves from outside told apart from creations."""
-
-    def __init__(self, hints: _Hints) -> None:
-        self._inotify_fd = _InotifyFD(hints)
-        self._inotify_fd.start()
-        super().__init__(InotifyFullEmitter, inotify_fd=self._inotify_fd)
-
-    def on_thread_stop(self) -> None:
-        super().on_thread_stop()
-        self._inotify_fd.stop()
-        self._inotify_fd.join()
 
 
 @dataclass(slots=True)
@@ -202,11 +95,11 @@ class FolderSource(Source):
 
     async def deliveries(self, cursor: Cursor) -> AsyncIterator[Delivery]:
         """A delivery per batch of complete files."""
-        hints = _Hints(asyncio.get_running_loop(), asyncio.Event())
+        hints = Hints(asyncio.get_running_loop(), asyncio.Event())
         # While it is held open its inode is not given to another directory, which would then look the same.
         held = await asyncio.to_thread(self._hold_root)
         self._pending.clear()
-        observer: _Observer | None = None
+        observer: Observer | None = None
         try:
             identity = await asyncio.to_thread(self._root_identity)
             if self._options.hints:
@@ -235,7 +128,7 @@ class FolderSource(Source):
         finally:
             os.close(held)
             if observer is not None:
-                await asyncio.shield(asyncio.to_thread(_stop, observer))
+                await asyncio.shield(asyncio.to_thread(stop, observer))
 
     def _hold_root(self) -> int:
         try:
@@ -250,11 +143,9 @@ class FolderSource(Source):
             raise TransientError(f"the directory {self.root} can't be watched: {error.strerror}") from None
         return status.st_dev, status.st_ino
 
-    def _observe(self, hints: _Hints) -> _Observer | None:
+    def _observe(self, hints: Hints) -> Observer | None:
         try:
-            observer = _Observer(hints)
-            observer.schedule(_Handler(hints), str(self.root), recursive=True, event_filter=_WANTED)
-            observer.start()
+            return observe(hints, self.root)
         except OSError as error:
             _log.warning(
                 "no inotify for this folder, new files are found by scanning only",
@@ -263,9 +154,8 @@ class FolderSource(Source):
                 advice="raise fs.inotify.max_user_watches (or max_user_instances) with sysctl",
             )
             return None
-        return observer
 
-    async def _wait(self, hints: _Hints, next_scan: float) -> None:
+    async def _wait(self, hints: Hints, next_scan: float) -> None:
         now = time.monotonic()
         due = min([next_scan, *(item.since + self._options.settle for item in self._pending.values())])
         if self._pending:
@@ -318,7 +208,7 @@ class FolderSource(Source):
             return None
         return file_version(self._storage.name, key, status) if stats.S_ISREG(status.st_mode) else None
 
-    def _look(self, hints: _Hints, notified: bool) -> list[ObjectEvent]:
+    def _look(self, hints: Hints, notified: bool) -> list[ObjectEvent]:
         """The files that hints say are complete; others that they speak of go among the pending ones."""
         complete = [self._key(path) for path in hints.complete]
         for tree in hints.moved_trees:  # a rename is atomic: all that is inside is complete
@@ -354,7 +244,7 @@ class FolderSource(Source):
         if not due:
             return []
         events: list[ObjectEvent] = []
-        writing = _open_for_writing()
+        writing = open_for_writing()
         for key in due:
             info, item = self._stat(key), self._pending[key]
             if info is None:
@@ -379,30 +269,5 @@ def _file_id(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _open_for_writing() -> set[tuple[int, int]]:
-    """(device, inode) of the files that processes of this machine have open for writing, as far as we may see."""
-    found: set[tuple[int, int]] = set()
-    with os.scandir("/proc") as processes:
-        for process in processes:
-            if process.name.isdigit():
-                with contextlib.suppress(OSError):  # gone meanwhile, or not ours to look at
-                    found.update(_written_by(process.name))
-    return found
-
-
-def _written_by(process: str) -> Iterator[tuple[int, int]]:
-    with os.scandir(f"/proc/{process}/fd") as descriptors:
-        for descriptor in descriptors:
-            if descriptor.stat(follow_symlinks=False).st_mode & stats.S_IWUSR:  # /proc shows the mode of the open
-                status = descriptor.stat()
-                if stats.S_ISREG(status.st_mode):
-                    yield status.st_dev, status.st_ino
-
-
 def _batches(events: list[ObjectEvent]) -> Iterable[tuple[ObjectEvent, ...]]:
     return (tuple(events[start : start + BATCH]) for start in range(0, len(events), BATCH))
-
-
-def _stop(observer: _Observer) -> None:
-    observer.stop()
-    observer.join(5)
