@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -184,3 +185,46 @@ def test_terminated_while_a_task_runs(
     assert service.query("select status, attempts from tasks") == [("WAITING", 0)]
     assert not list(work.iterdir())
     assert not ffmpegs(work)
+
+
+def test_killed_again_and_again(
+    daemon: Callable[..., parts.Daemon],
+    folders: dict[str, Any],
+    tmp_path: Path,
+    clip: Path,
+    receiver: parts.HttpReceiver,
+) -> None:
+    """Files keep arriving while the service is killed at random: one task each, with its outputs and its event."""
+    settings = folders | {
+        "notifiers": {"hook": {"type": "webhook", "url": receiver.url}},
+        "executor": {"type": "embedded", "slots": 2},
+    }
+    steps = {"TranscodeTaskSet": [{"Definition": 875}], "SampleSnapshotTaskSet": [{"Definition": 10}]}
+    service = daemon(settings, parts.workflow("inbox-1250000000", OutputDir="/out/", MediaProcessTask=steps))
+    chance = random.Random(20261121)
+    inbox, names = tmp_path / "inbox", [f"{number}.mp4" for number in range(24)]
+    service.start()
+    for number, name in enumerate(names):
+        shutil.copy(clip, inbox / name)
+        if number % 4 == 3:
+            parts.time.sleep(chance.uniform(0.0, 0.6))
+            service.kill()
+            service.start()
+    tasks = service.finished(len(names), timeout=120)
+    assert sorted(task["key"] for task in tasks) == sorted(names)
+    assert [task["key"] for task in tasks if task["failed"]] == []
+    assert service.query("select count(*) from tasks") == [(len(names),)]
+    assert not strays(tmp_path)
+    outputs = {path.name for path in (inbox / "out").iterdir()}
+    assert len(outputs) == 11 * len(names)
+
+    def told() -> set[str]:
+        return {request.event["WorkflowTaskEvent"]["TaskId"] for request in receiver.requests}
+
+    parts.wait_for(lambda: told() == {task["task_id"] for task in tasks}, what="an event for each task")
+    ids: dict[str, set[str]] = {}
+    for request in receiver.requests:
+        ids.setdefault(request.event["WorkflowTaskEvent"]["TaskId"], set()).add(request.event["EventId"])
+    assert all(len(found) == 1 for found in ids.values())
+    assert service.stop() == 0
+    assert not list((service.root / "work").iterdir())

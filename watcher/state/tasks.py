@@ -22,7 +22,8 @@ from watcher.state import schema
 from watcher.state.database import Database
 from watcher.state.ledger import Match, task_row
 
-MAX_ATTEMPTS = 6
+MAX_ATTEMPTS = 10
+"""Starts of one task, by retries and by daemons that died with it, before it is taken for the cause."""
 
 
 class StaleOwnerError(PermanentError):
