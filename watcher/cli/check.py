@@ -24,15 +24,15 @@ class _Report:
         self.warnings = 0
 
     def fine(self, what: str, note: str = "") -> None:
-        out.print(f"[green]✓[/] {safe(what)}{f'  [dim]{safe(note)}[/]' if note else ''}")
+        out.print(f"[green]✓[/] {safe(what)}{f'  [dim]{safe(note)}[/]' if note else ''}", soft_wrap=True)
 
     def problem(self, problem: Problem) -> None:
         if problem.warning:
             self.warnings += 1
-            out.print(f"[yellow]![/] {safe(problem.path)}: {safe(problem.message)}")
+            out.print(f"[yellow]![/] {safe(problem.path)}: {safe(problem.message)}", soft_wrap=True)
         else:
             self.mistakes += 1
-            out.print(f"[red]✗[/] {safe(problem.path)}: {safe(problem.message)}")
+            out.print(f"[red]✗[/] {safe(problem.path)}: {safe(problem.message)}", soft_wrap=True)
 
 
 async def check(config: Path | None) -> int:
@@ -47,7 +47,7 @@ async def check(config: Path | None) -> int:
     if report.mistakes:
         err.print(f"[red]{report.mistakes} mistake{'s' if report.mistakes > 1 else ''}[/]")
         return 1
-    out.print(f"[green]all is well[/]{f', {report.warnings} warnings' if report.warnings else ''}")
+    out.print(f"[green]all is well[/]{f', {report.warnings} warnings' if report.warnings else ''}", soft_wrap=True)
     return 0
 
 

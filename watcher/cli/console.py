@@ -174,10 +174,14 @@ def _size(configured: Settings, storage: str, key: str) -> str:
 
 
 def show_failures(task: Task) -> None:
-    """One line for each sub-task that failed."""
+    """One line for each sub-task that failed, or one for all when the source was at fault."""
+    if task.code:
+        out.print(f"{MARKS['FAIL']} {safe(task.message)}", soft_wrap=True)
+        return
     for index, result in enumerate(task.results):
         if result.status == "FAIL":
-            out.print(f"{MARKS['FAIL']} {step_label(task, index)}: {safe(result.code)}: {safe(result.message)}")
+            line = f"{step_label(task, index)}: {safe(result.code)}: {safe(result.message)}"
+            out.print(f"{MARKS['FAIL']} {line}", soft_wrap=True)
 
 
 def as_wire(task: Task) -> dict[str, object]:

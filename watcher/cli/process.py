@@ -27,8 +27,6 @@ async def process(config: Path | None, uri: str, workflow: str) -> int:
     task = await _through_daemon(configured, info, workflow) or await _alone(configured, info, workflow)
     console.show_outputs(task, configured)
     console.show_failures(task)
-    if task.code:
-        console.out.print(f"{console.MARKS['FAIL']} {console.safe(task.message)}")
     return 1 if task.failed else 0
 
 
