@@ -43,6 +43,8 @@ class AbortedError(PermanentError):
 def plan(task: Task, templates: Templates, storages: Mapping[str, Storage]) -> Unit:
     """Resolve everything a task names: templates, storages, directories (contract workflows.md, section 5.1)."""
     workflow = task.workflow
+    if task.source.storage not in storages:
+        raise MediaError("SourceFileError", f"there is no storage {task.source.storage!r} in the settings any more")
     steps = tuple(_plan_step(step, workflow, task, templates, storages) for step in workflow.media_process_task.steps)
     return Unit(task.task_id, task.source, steps, (*task.lineage, task.workflow_id))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import shutil
@@ -348,14 +349,19 @@ async def test_cancelling_kills_the_whole_group(contained: Containment, tmp_path
     script = f"sleep 61.{os.getpid()} & sleep 61.{os.getpid()}"
     command = contained.wrap(["/bin/sh", "-c", script], limits=LIMITS, read=[], write=tmp_path)
     task = asyncio.create_task(process.run(command, on_line=lambda _: True, timeout=60, stall=60))
-    needle = f"61.{os.getpid()}".encode()
+    needle = "sleep\0" + f"61.{os.getpid()}"
 
     def alive() -> bool:
-        found = subprocess.run(["ps", "-eo", "args"], capture_output=True, check=True).stdout
-        return b"sleep " + needle in found.replace(b"sh -c", b"")
+        commands = []
+        for entry in os.scandir("/proc"):
+            if entry.name.isdigit():
+                with contextlib.suppress(OSError):
+                    commands.append(Path(f"/proc/{entry.name}/cmdline").read_text(errors="replace"))
+        return any(needle in command for command in commands)
 
-    while not alive():
-        await asyncio.sleep(0.02)
+    async with asyncio.timeout(10):
+        while not alive():
+            await asyncio.sleep(0.02)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +90,9 @@ class FFmpeg:
         Raises MediaError when ffmpeg fails, TransientError when the disk is full.
         """
         for render in renders:
-            (out / render.name).mkdir(parents=True, exist_ok=True)
+            # A run that failed before may have left pictures or segments that this one does not make.
+            shutil.rmtree(out / render.name, ignore_errors=True)
+            (out / render.name).mkdir(parents=True)
         length = renders[0].window.length(media.duration)
 
         def on_line(line: str) -> bool:

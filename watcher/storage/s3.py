@@ -96,8 +96,8 @@ class S3Storage(Storage):
                 for start in range(0, info.size, PART):
                     end = min(start + PART, info.size)
                     group.create_task(self._fetch_part(info, descriptor, start, end, limit, progress))
-        except* WatcherError as errors:
-            raise errors.exceptions[0] from None
+        except BaseExceptionGroup as group:  # an error raised in `except*` would come in a group again
+            raise group.exceptions[0] from None
         finally:
             os.close(descriptor)
 
@@ -176,7 +176,7 @@ class S3Storage(Storage):
         except BaseException as error:
             with contextlib.suppress(Exception):
                 await asyncio.shield(self._client.abort_multipart_upload(**upload))
-            if isinstance(error, ExceptionGroup):
+            if isinstance(error, BaseExceptionGroup):
                 raise error.exceptions[0] from None
             raise
 
