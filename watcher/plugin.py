@@ -74,3 +74,11 @@ def find(family: str, type_name: str, contract: type) -> tuple[type[Options], An
     found = implementation(family, type_name, contract)
     options: type[Options] = importlib.import_module(found.__module__).Options
     return options, found
+
+
+def sentence(error: Any) -> str:
+    """A pydantic error as a sentence, with the value that was refused."""
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "value_error":
+        return message
+    return f"{message[:1].lower()}{message[1:]}, not {str(error['input'])[:80]!r}"

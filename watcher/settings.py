@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from watcher import credentials, plugin
+from watcher import credentials, plugin, yamlfile
 from watcher.errors import ConfigurationError, Problem
 from watcher.executors.base import Executor
 from watcher.log import Format, Level
@@ -190,8 +189,8 @@ def load(file: Path) -> Settings:
 def _peek(file: Path) -> dict[str, Any]:
     """The file's data, unchecked; empty when it can't be had."""
     try:
-        data = yaml.load(file.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        data = yamlfile.read(file)
+    except ConfigurationError:
         return {}
     return data if isinstance(data, dict) else {}
 
@@ -215,14 +214,9 @@ def log_choice(file: Path) -> tuple[Level, Format]:
 
 def _read(file: Path, problems: list[Problem]) -> _Body | None:
     try:
-        data = yaml.load(file.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
-    except OSError as error:
-        problems.append(Problem(str(file), f"can't be read: {error.strerror}"))
-        return None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{file}, line {mark.line + 1}" if mark else str(file)
-        problems.append(Problem(where, f"is not valid YAML: {getattr(error, 'problem', None) or error}"))
+        data = yamlfile.read(file)
+    except ConfigurationError as error:
+        problems.extend(error.problems)
         return None
     data = {} if data is None else data
     if not isinstance(data, dict):
@@ -268,10 +262,7 @@ def _sentence(item: Any) -> str:
         return "there is no such setting; is it misspelt?"
     if item["type"] == "missing":
         return "is required"
-    message = str(item["msg"])
-    if item["type"] == "value_error":
-        return message.removeprefix("Value error, ")
-    return f"{message[:1].lower()}{message[1:]}, not {str(item['input'])[:80]!r}"
+    return plugin.sentence(item)
 
 
 def _options(

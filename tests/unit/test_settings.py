@@ -85,6 +85,12 @@ def test_shipped_configurations_are_right(name: str, tmp_path: Path, monkeypatch
     assert found.sources
 
 
+def test_a_key_that_is_there_twice(tmp_path: Path) -> None:
+    """Plain YAML would keep the last one and say nothing."""
+    with pytest.raises(ConfigurationError, match="line 2: is not valid YAML or JSON: the key 'drain' is there twice"):
+        settings.load(write(tmp_path, "drain: 1s\ndrain: 2s\n"))
+
+
 def test_bad_state(tmp_path: Path) -> None:
     """Another database than SQLite is refused by name."""
     with pytest.raises(ConfigurationError, match="is not supported; write sqlite:///"):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from watcher import catalog, daemon, settings
 from watcher.cli.console import err, out, safe
-from watcher.errors import ConfigurationError, PermanentError, Problem, WatcherError
+from watcher.errors import ConfigurationError, Problem, WatcherError
 from watcher.media import ffmpeg
 from watcher.mps import files
 from watcher.settings import Settings
@@ -132,6 +132,6 @@ async def _try(action: Callable[[], Awaitable[None]]) -> str | None:
             await action()
     except TimeoutError:
         return f"no answer within {TIMEOUT:.0f} seconds"
-    except (WatcherError, PermanentError) as error:
+    except WatcherError as error:
         return str(error)
     return None

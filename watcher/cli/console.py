@@ -18,7 +18,6 @@ from watcher import settings
 from watcher.errors import ConfigurationError, PermanentError, Problem
 from watcher.media.process import printable
 from watcher.model.task import Task
-from watcher.mps.events import workflow_task
 from watcher.settings import Settings
 from watcher.state.store import State
 
@@ -182,8 +181,3 @@ def show_failures(task: Task) -> None:
         if result.status == "FAIL":
             line = f"{step_label(task, index)}: {safe(result.code)}: {safe(result.message)}"
             out.print(f"{MARKS['FAIL']} {line}", soft_wrap=True)
-
-
-def as_wire(task: Task) -> dict[str, object]:
-    """The task in the terms of the MPS model."""
-    return workflow_task(task)

@@ -13,6 +13,7 @@ from watcher.cli import console
 from watcher.destinations import describe
 from watcher.errors import PermanentError
 from watcher.model.task import Status, Task
+from watcher.mps.events import workflow_task
 from watcher.state.store import State
 
 _COLOURS = {"WAITING": "dim", "PROCESSING": "yellow", "FINISH": "green"}
@@ -64,7 +65,7 @@ async def show(config: Path | None, task_id: str, *, as_json: bool) -> None:
         task = await _find(state, task_id)
         deliveries = await state.outbox.of_task(task.task_id)
     if as_json:
-        console.out.print_json(json.dumps(console.as_wire(task)))
+        console.out.print_json(json.dumps(workflow_task(task)))
         return
     console.out.print(f"[bold]{task.task_id}[/]  {_verdict(task)}")
     source, name = task.source, console.safe(task.workflow.workflow_name)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from watcher import catalog
+from watcher import catalog, yamlfile
 from watcher.cli import console
 from watcher.errors import ConfigurationError, PermanentError, Problem
 from watcher.model.triggers import explain
@@ -84,7 +84,7 @@ def _rewrite(item: WorkflowFile, *, on: bool) -> None:
     part = item.path.with_name(f".{item.path.name}.part")
     part.write_text(changed, encoding="utf-8")
     try:
-        after = files.decode_workflow(files.read(part), str(item.path))
+        after = files.decode_workflow(yamlfile.read(part), str(item.path))
         if after != item.workflow.model_copy(update={"enabled": on}):
             raise ConfigurationError([Problem(str(item.path), "")])
     except ConfigurationError:

@@ -104,11 +104,6 @@ class Render:
         """Whether the output is a set of still pictures."""
         return isinstance(self.video, Picture) and not isinstance(self.video.frames, Steady)
 
-    @property
-    def needs_decode(self) -> bool:
-        """Whether anything is decoded for it."""
-        return isinstance(self.video, Picture) or isinstance(self.audio, Sound)
-
 
 def even(value: float) -> int:
     """The nearest even number, at least 2: what 4:2:0 pictures need."""

@@ -52,7 +52,6 @@ class Naming:
         number: int | None = None,
         suffix: str = "_{number}",
         several: bool = False,
-        segment: int | None = None,
     ) -> str:
         """The key of one output file.
 
@@ -62,13 +61,13 @@ class Naming:
         if several and "{number}" not in pattern and "{segmentNumber}" not in pattern:
             stem, dot, tail = pattern.rpartition(".")
             pattern = f"{stem}{suffix}{dot}{tail}" if dot and "/" not in tail else f"{pattern}{suffix}"
-        path = self._fill(self._with_extension(pattern, extension), extension, number, segment)
+        path = self._fill(self._with_extension(pattern, extension), extension, number)
         return self._place(path)
 
     def echo(self, pattern: str, *, absolute: bool = False) -> str:
         """The pattern as results show it: filled in, but for what differs from file to file."""
         kept = {"format", "number", "subStreamNumber", "segmentNumber"}
-        values = self._values("", None, None) | {name: f"{{{name}}}" for name in kept}
+        values = self._values("", None) | {name: f"{{{name}}}" for name in kept}
         path = _VARIABLE.sub(lambda match: values.get(match[1], match[0]), pattern)
         return path if path.startswith("/") or not absolute else self.directory + path
 
@@ -78,11 +77,11 @@ class Naming:
             return pattern
         return f"{pattern}.{{format}}"
 
-    def _fill(self, pattern: str, extension: str, number: int | None, segment: int | None) -> str:
-        values = self._values(extension, number, segment)
+    def _fill(self, pattern: str, extension: str, number: int | None) -> str:
+        values = self._values(extension, number)
         return _VARIABLE.sub(lambda match: values.get(match[1], match[0]), pattern)
 
-    def _values(self, extension: str, number: int | None, segment: int | None) -> dict[str, str]:
+    def _values(self, extension: str, number: int | None) -> dict[str, str]:
         name = posixpath.basename(self.key)
         source_extension = extension_of(self.key)
         text = None if number is None else self.number_format.render(number)
@@ -94,7 +93,7 @@ class Naming:
             "format": extension,
             "number": text or "",
             "subStreamNumber": "0",
-            "segmentNumber": text or "" if segment is None else str(segment),
+            "segmentNumber": text or "",
         }
 
     def _place(self, path: str) -> str:

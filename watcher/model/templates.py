@@ -17,7 +17,6 @@ AudioCodec = Literal["aac", "mp3", "mp2", "flac", "opus", "ac3", "pcm16", "pcm24
 Fill = Literal["stretch", "black", "white", "gauss"]
 Switch = Literal[0, 1]
 Side = Annotated[int, Field(ge=0, le=4096)]
-ImageSide = Annotated[int, Field(ge=0, le=4096)]
 
 AUDIO_ONLY_CONTAINERS = frozenset({"mp3", "flac", "ogg", "m4a", "wav"})
 VIDEO_CONTAINERS = frozenset({"mp4", "mov", "mkv", "flv", "hls", "ts"})
@@ -180,8 +179,8 @@ class ImageTemplate(Value):
 
     name: str = Field(default="", max_length=64)
     comment: str = Field(default="", max_length=256)
-    width: ImageSide = 0
-    height: ImageSide = 0
+    width: Side = 0
+    height: Side = 0
     resolution_adaptive: Literal["open", "close"] = "open"
     format: Literal["jpg", "png", "webp"] = "jpg"
     fill_type: Fill = "black"
@@ -217,8 +216,8 @@ class ImageSpriteTemplate(Value):
     sample_interval: int = Field(gt=0)
     row_count: int = Field(gt=0)
     column_count: int = Field(gt=0)
-    width: ImageSide = 0
-    height: ImageSide = 0
+    width: Side = 0
+    height: Side = 0
     resolution_adaptive: Literal["open", "close"] = "open"
     format: Literal["jpg", "png", "webp"] = "jpg"
     fill_type: Literal["stretch", "black"] = "black"

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from watcher import plugin
 from watcher.errors import ConfigurationError, Problem
 
 M = TypeVar("M", bound=BaseModel)
@@ -158,12 +159,4 @@ def _problem(error: Any, path: str) -> Problem:
         return Problem(path, "unknown field")
     if error["type"] == "missing":
         return Problem(path, "is required")
-    return Problem(path, sentence(error))
-
-
-def sentence(error: Any) -> str:
-    """A pydantic error as a sentence, with the value that was refused."""
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if error["type"] == "value_error":
-        return message
-    return f"{message[:1].lower()}{message[1:]}, not {str(error['input'])[:80]!r}"
+    return Problem(path, plugin.sentence(error))

@@ -81,12 +81,6 @@ class Tasks:
 
         return await self._database.run(take)
 
-    async def next_due(self) -> float | None:
-        """When the next waiting task may start, in seconds since 1970; None when none waits."""
-        table = schema.tasks
-        query = select(func.min(table.c.not_before)).where(table.c.status == "WAITING")
-        return await self._database.run(lambda connection: connection.execute(query).scalar())
-
     async def update(
         self,
         task: Task,
