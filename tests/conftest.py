@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from tests import parts
+from tests.workbench import Bench
+from watcher.media import containment
+from watcher.media.containment import Containment
 
 
 @pytest.fixture(autouse=True)
@@ -82,3 +86,16 @@ def folders(tmp_path: Path) -> dict[str, Any]:
         },
         "sources": {"inbox": {"type": "folder", "storage": "inbox-1250000000", "settle": "500ms"}},
     }
+
+
+@pytest_asyncio.fixture
+async def strongest() -> Containment:
+    """The strongest containment of this machine."""
+    return await containment.detect("auto")
+
+
+@pytest_asyncio.fixture
+async def workbench(tmp_path: Path, strongest: Containment) -> AsyncIterator[Bench]:
+    """A worker over a directory, which leaves no work directory behind."""
+    yield Bench(tmp_path / "bucket", strongest)
+    assert list((tmp_path / "work").iterdir()) == []

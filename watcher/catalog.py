@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from watcher.errors import Problem
-from watcher.model.templates import FAMILIES
 from watcher.model.triggers import TriggerIndex
 from watcher.model.workflow import Workflow
 from watcher.mps import files, wire
@@ -91,6 +90,10 @@ def _check(found: files.WorkflowFile, settings: Settings, templates: files.Templ
         message = f"there is no notifier {notify.notifier!r} in the settings; there is: {known}"
         problems.append(Problem(f"{where}: TaskNotifyConfig", message))
     for step in workflow.media_process_task.steps:
+        for mark in getattr(step, "watermark_set", ()):
+            if mark.definition and ("watermark", mark.definition) not in templates:
+                message = f"there is no Watermark template {mark.definition}; the sub-task would fail"
+                problems.append(Problem(f"{where}: WatermarkSet", message, warning=True))
         if step.definition and (step.kind, step.definition) not in templates:
             # The model resolves a template when a task runs, so this is the sub-task's failure, not the file's.
             message = f"there is no {wire.to_wire(step.kind)} template {step.definition}; the sub-task would fail"
@@ -103,10 +106,17 @@ def _step_buckets(workflow: Workflow) -> set[str]:
     return {storage.bucket for storage in storages if storage is not None and storage.bucket}
 
 
-_PRODUCED = {"snapshot_by_time_offset": {"jpg", "png", "webp"}, "sample_snapshot": {"jpg", "png", "webp"}}
-_PRODUCED["image_sprite"] = {"jpg", "png", "webp", "vtt"}
-_PRODUCED["transcode"] = {"mp4", "mov", "mkv", "flv", "m3u8", "ts", "mp3", "m4a", "flac", "ogg", "wav"}
-assert set(_PRODUCED) == set(FAMILIES)  # noqa: S101
+_PICTURES = {"jpg", "png", "webp"}
+_PRODUCED = {
+    "transcode": {"mp4", "mov", "mkv", "webm", "mxf", "flv", "m3u8", "ts", "m4s", "mp3", "m4a", "flac", "ogg", "wav"},
+    "animated_graphic": {"gif", "webp"},
+    "snapshot_by_time_offset": _PICTURES,
+    "sample_snapshot": _PICTURES,
+    "image_sprite": _PICTURES | {"vtt"},
+    "adaptive_dynamic_streaming": {"m3u8", "ts", "m4s", "mp4", "mpd", "vtt"},
+    "waveform": _PICTURES,
+    "command": set[str](),
+}
 
 
 def lint(workflow: Workflow, where: str) -> list[Problem]:

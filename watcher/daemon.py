@@ -16,7 +16,7 @@ from watcher.catalog import Catalog
 from watcher.dispatcher import Dispatcher
 from watcher.errors import ConfigurationError, Problem, WatcherError
 from watcher.executors.embedded import Options as EmbeddedOptions
-from watcher.media import containment, ffmpeg
+from watcher.media import containment, ffmpeg, hardware
 from watcher.media.containment import Containment, Limits
 from watcher.media.probe import Probe
 from watcher.media.workdir import WorkRoot
@@ -25,7 +25,7 @@ from watcher.runner import Runner
 from watcher.settings import Settings
 from watcher.sources.base import Source
 from watcher.state.store import State
-from watcher.steps.base import EncoderOptions
+from watcher.steps._encoders import EncoderOptions
 from watcher.worker import Worker
 
 _log = log.get("daemon")
@@ -56,17 +56,29 @@ class Parts:
         self.runner.catalog = current
 
 
-async def media_tools(configured: Settings) -> tuple[Containment, Path]:
-    """The containment in force and the ffmpeg program."""
+@dataclass(frozen=True, slots=True)
+class MediaTools:
+    """What media is processed with: the containment in force, ffmpeg, and the family of hardware encoders, if any."""
+
+    containment: Containment
+    program: Path
+    hardware: str = ""
+
+
+async def media_tools(configured: Settings) -> MediaTools:
+    """What works on this machine."""
     contained = await containment.detect(configured.media.containment)
     if configured.media.containment == "bubblewrap" and contained.kind != "bubblewrap":
         message = "bubblewrap is asked for, but it is not installed or may not make namespaces here"
         raise ConfigurationError([Problem("media.containment", message)])
-    return contained, ffmpeg.locate(configured.media.ffmpeg)
+    program = ffmpeg.locate(configured.media.ffmpeg)
+    family = await hardware.detect(program, configured.media.hardware)
+    return MediaTools(contained.with_devices(hardware.devices(family)), program, family)
 
 
-def make_worker(configured: Settings, contained: Containment, program: Path, work: WorkRoot) -> Worker:
+def make_worker(configured: Settings, tools: MediaTools, work: WorkRoot) -> Worker:
     """The worker that runs units in this process."""
+    contained, program = tools.containment, tools.program
     options = configured.executor_options
     assert isinstance(options, EmbeddedOptions)  # noqa: S101  the one executor there is
     limits = Limits(options.memory, int(options.cpu_time), options.output_size)
@@ -75,16 +87,23 @@ def make_worker(configured: Settings, contained: Containment, program: Path, wor
         work=work,
         probe=Probe(contained, limits),
         ffmpeg=ffmpeg.FFmpeg(
-            program, contained, limits, options.threads_per_unit, timeout=options.timeout, stall=options.stall
+            program,
+            contained,
+            limits,
+            options.threads_per_unit,
+            timeout=options.timeout,
+            stall=options.stall,
+            before=hardware.input_options(tools.hardware),
         ),
-        encoder=EncoderOptions(configured.media.speed),
+        encoder=EncoderOptions(configured.media.speed, tools.hardware),
+        fonts=configured.media.fonts,
     )
 
 
 @asynccontextmanager
-async def opened(configured: Settings, tools: tuple[Containment, Path]) -> AsyncIterator[Parts]:
+async def opened(configured: Settings, tools: MediaTools) -> AsyncIterator[Parts]:
     """Open the state (as its one owner), the storages and what runs on them."""
-    contained, program = tools
+    contained = tools.containment
     async with AsyncExitStack() as stack:
         state = await stack.enter_async_context(State(configured.database, max_hops=configured.max_hops))
         state.database.lock()
@@ -97,7 +116,7 @@ async def opened(configured: Settings, tools: tuple[Containment, Path]) -> Async
         for storage in configured.storages.values():
             await stack.enter_async_context(storage)
         await _clean_up(configured, state, left)
-        worker = make_worker(configured, contained, program, work)
+        worker = make_worker(configured, tools, work)
         publisher = Publisher(state, configured.notifiers)
         runner = Runner(
             state,

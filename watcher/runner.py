@@ -16,8 +16,10 @@ from watcher import log
 from watcher.catalog import Catalog
 from watcher.errors import MediaError, ObjectNotFound, ObjectSuperseded, PermanentError, TransientError
 from watcher.executors.base import Executor
-from watcher.model.inputs import OutputStorage, StepInput
+from watcher.model.dress import Watermark, WatermarkInput
+from watcher.model.inputs import StepInput
 from watcher.model.output_path import output_directory
+from watcher.model.resources import OutputStorage
 from watcher.model.task import StepResult, Task, error_number
 from watcher.model.unit import Outcome, PlannedStep, Unit
 from watcher.model.workflow import Workflow
@@ -64,6 +66,8 @@ def _plan_step(
         return replace(planned, problem=("InvalidInput", f"there is no storage {name!r} in the settings"))
     raw = getattr(step, "raw_parameter", None)
     template = raw if step.definition == 0 and raw is not None else templates.get((step.kind, step.definition))
+    if step.kind == "command":
+        return planned
     if template is None:
         message = f"there is no template {step.definition} for this kind of sub-task"
         return replace(planned, problem=("InvalidInput.DefinitionNotExist", message))
@@ -73,7 +77,18 @@ def _plan_step(
             template = override.apply(template)
         except ValueError as error:
             return replace(planned, problem=("InvalidInput", f"OverrideParameter does not fit the template: {error}"))
-    return replace(planned, template=template)
+    return _with_watermarks(replace(planned, template=template), templates)
+
+
+def _with_watermarks(planned: PlannedStep, templates: Templates) -> PlannedStep:
+    found: list[tuple[WatermarkInput, Watermark]] = []
+    for given in getattr(planned.spec, "watermark_set", ()):
+        mark = given.raw_parameter or templates.get(("watermark", given.definition))
+        if not isinstance(mark, Watermark):
+            message = f"there is no watermark template {given.definition}"
+            return replace(planned, problem=("InvalidInput.DefinitionNotExist", message))
+        found.append((given, mark))
+    return replace(planned, watermarks=tuple(found))
 
 
 def storage_echo(

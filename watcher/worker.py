@@ -8,26 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from watcher import log, plugin
 from watcher.errors import AccessRefused, MediaError, ObjectNotFound, ObjectSuperseded, PermanentError
-from watcher.media import graph, verify
+from watcher.media import graph, quality, verify
+from watcher.media import program as program_runner
+from watcher.media.assets import NO_ASSETS, Assets
 from watcher.media.ffmpeg import FFmpeg
 from watcher.media.probe import Probe
 from watcher.media.render import Render
 from watcher.media.verify import Produced
 from watcher.media.workdir import WorkRoot
-from watcher.model.inputs import NumberFormat
 from watcher.model.media_info import MediaInfo
 from watcher.model.objects import MARKER, ObjectInfo, format_lineage
 from watcher.model.output_path import Naming
+from watcher.model.resources import NumberFormat
 from watcher.model.task import StepResult
 from watcher.model.unit import Outcome, PlannedStep, Report, Unit
-from watcher.steps.base import EncoderOptions, OutputFile, Step, StepOutput
+from watcher.preparing import Preparation
+from watcher.steps._encoders import EncoderOptions
+from watcher.steps.base import OutputFile, Step, StepOutput
 from watcher.storage.base import Storage
 
 _log = log.get("worker")
@@ -53,6 +57,7 @@ class _Run:
     planned: PlannedStep
     step: Step[Any, Any] | None
     result: StepResult
+    assets: Assets = NO_ASSETS
     renders: list[Render] = field(default_factory=list)
     produced: dict[str, Produced] = field(default_factory=dict)
     output: StepOutput | None = None
@@ -79,9 +84,7 @@ def make_step(index: int, planned: PlannedStep, source_key: str, options: Encode
     number_format = getattr(planned.spec, "object_number_format", None)
     if number_format is not None:
         naming = replace(naming, number_format=number_format)
-    step: Step[Any, Any] = implementation(
-        _name(index), planned.spec, planned.template, naming, planned.storage_echo, options
-    )
+    step: Step[Any, Any] = implementation(_name(index), planned, naming, options)
     return step
 
 
@@ -94,6 +97,7 @@ class Worker:
     probe: Probe
     ffmpeg: FFmpeg
     encoder: EncoderOptions
+    fonts: Path | None = None
 
     async def perform(self, unit: Unit, registry: Registry, report: Report) -> Outcome:
         """Run a unit to its end. Sub-tasks that fail are in the outcome.
@@ -113,6 +117,7 @@ class _Performance:
         self._unit = unit
         self._registry = registry
         self._report = report
+        self._directory = directory
         self._source = directory / "source"
         self._out = directory / "out"
         self._out.mkdir()
@@ -138,9 +143,10 @@ class _Performance:
                 if run.alive:
                     run.fail(error)
             return await self._outcome(error.code, error.message)
-        self._plan(media)
+        await self._plan(media)
         await self._changed()
         await self._encode(media)
+        await self._run_programs()
         await self._worker.storages[self._unit.source.storage].verify(self._unit.source)
         await self._name_outputs()
         await self._changed()
@@ -184,11 +190,33 @@ class _Performance:
         self._metadata = replace(media, size=source.size).metadata()
         return media
 
-    def _plan(self, media: MediaInfo) -> None:
+    async def _plan(self, media: MediaInfo) -> None:
+        """Have each step say what it wants, once the files it needs are there."""
+        worker = self._worker
+        preparation = Preparation(
+            worker.storages, worker.probe, worker.ffmpeg, worker.fonts, self._directory, self._source, media
+        )
         for run in self._runs:
             if run.alive and run.step is not None:
                 try:
-                    run.renders = run.step.renders(media)
+                    run.assets = await preparation.assets(run.step)
+                    run.renders = run.step.renders(media, run.assets)
+                except MediaError as error:
+                    run.fail(error)
+
+    async def _run_programs(self) -> None:
+        """The commands of the configuration, one after another."""
+        for run in self._runs:
+            program = run.step.program() if run.alive and run.step is not None else None
+            if program is not None and run.step is not None:
+                try:
+                    await program_runner.run(
+                        program,
+                        self._worker.ffmpeg.containment,
+                        self._worker.ffmpeg.limits,
+                        self._source,
+                        self._out / run.step.name,
+                    )
                 except MediaError as error:
                     run.fail(error)
 
@@ -205,19 +233,39 @@ class _Performance:
             try:
                 await self._worker.ffmpeg.run(members, media, self._source, self._out, on_progress)
             except MediaError as error:
-                if len(members) == 1:
+                if len(members) == 1 and not self._worker.encoder.hardware:
                     runs[0].fail(error)
                 else:
                     _log.warning("merged run failed, running its members alone", error=str(error))
-                    await self._encode_alone(members, owners, media)
+                    members = await self._encode_alone(members, owners, media)  # noqa: PLW2901
             await self._check(members, owners, media)
 
-    async def _encode_alone(self, members: list[Render], owners: dict[str, _Run], media: MediaInfo) -> None:
+    async def _encode_alone(self, members: list[Render], owners: dict[str, _Run], media: MediaInfo) -> list[Render]:
+        """Each in a process of its own, and in software what hardware could not do; returns what was run in the end."""
+        done: list[Render] = []
         for render in members:
-            try:
-                await self._worker.ffmpeg.run([render], media, self._source, self._out)
-            except MediaError as error:
-                owners[render.name].fail(error)
+            run = owners[render.name]
+            for attempt in self._attempts(render, run, media):
+                try:
+                    await self._worker.ffmpeg.run([attempt], media, self._source, self._out)
+                except MediaError as error:
+                    failure: MediaError | None = error
+                    continue
+                failure = None
+                break
+            done.append(attempt)
+            if failure is not None:
+                run.fail(failure)
+        return done
+
+    def _attempts(self, render: Render, run: _Run, media: MediaInfo) -> Iterator[Render]:
+        """The render as it was stated, then the same in software."""
+        yield render
+        step = run.step
+        if step is not None and step.options.hardware:
+            step.options = replace(step.options, hardware="")
+            run.renders = step.renders(media, run.assets)
+            yield next(item for item in run.renders if item.name == render.name)
 
     async def _check(self, members: list[Render], owners: dict[str, _Run], media: MediaInfo) -> None:
         """Probe every file that was made, all in one child process."""
@@ -230,7 +278,13 @@ class _Performance:
             facts = [next(answers) for _ in probed[render.name]]
             run = owners[render.name]
             try:
-                run.produced[render.name] = verify.check(render, media, files[render.name], facts)
+                made = verify.check(render, media, files[render.name], facts)
+                if render.report:
+                    found = await quality.report(
+                        self._worker.ffmpeg, render, made.files[0], self._source, media, self._out
+                    )
+                    made = replace(made, quality=found)
+                run.produced[render.name] = made
             except MediaError as error:
                 run.fail(error)
 
@@ -286,6 +340,8 @@ class _Performance:
 def _echo(planned: PlannedStep, step: Step[Any, Any] | None) -> dict[str, Any]:
     """The input as the results show it: with the storage, the paths and the numbers that are in force."""
     echo = planned.spec.model_dump(mode="json") | {"output_storage": planned.storage_echo}
+    if echo.get("drm_info"):
+        echo["drm_info"]["simple_aes_drm"] |= {"key": "", "vector": ""}  # events go to many places
     if "object_number_format" in echo:
         number_format = getattr(planned.spec, "object_number_format", None) or NumberFormat()
         echo["object_number_format"] = number_format.model_dump()

@@ -23,7 +23,7 @@ from watcher.model.media_info import MediaInfo
 from watcher.model.objects import ObjectInfo
 from watcher.model.unit import PlannedStep, Unit
 from watcher.mps import files, wire
-from watcher.steps.base import EncoderOptions
+from watcher.steps._encoders import EncoderOptions
 from watcher.storage import local
 from watcher.worker import Worker, make_step
 

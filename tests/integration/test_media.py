@@ -20,23 +20,15 @@ import pytest_asyncio
 from PIL import Image
 
 from tests import parts
-from watcher.catalog import preset_directory
+from tests.workbench import AAC, H264, LIMITS, Bench, raw
 from watcher.errors import MediaError, TransientError
-from watcher.media import containment, ffmpeg, process
+from watcher.media import containment, ffmpeg, hardware, process
 from watcher.media.containment import Containment, Limits
 from watcher.media.ffmpeg import FFmpeg
 from watcher.media.probe import Probe
 from watcher.media.workdir import WorkRoot
-from watcher.model.inputs import MediaProcessTask
-from watcher.model.objects import ObjectInfo
-from watcher.model.task import StepResult
-from watcher.model.unit import Outcome, PlannedStep, Unit
-from watcher.mps import files, wire
-from watcher.steps.base import EncoderOptions
-from watcher.storage import local
-from watcher.worker import Worker
-
-LIMITS = Limits(memory=8 * 2**30, cpu=600, file_size=2**33)
+from watcher.mps import wire
+from watcher.steps._encoders import EncoderOptions
 
 
 @pytest_asyncio.fixture(params=["auto", "limits"])
@@ -45,83 +37,11 @@ async def contained(request: pytest.FixtureRequest) -> Containment:
     return await containment.detect(request.param)
 
 
-class Registry:
-    """Hears of outputs."""
-
-    def __init__(self) -> None:
-        self.intended: list[tuple[str, str]] = []
-        self.versions: list[ObjectInfo] = []
-
-    async def intend(self, objects: list[tuple[str, str]], task_id: str, lineage: tuple[int, ...]) -> None:
-        self.intended += objects
-
-    async def written(self, info: ObjectInfo) -> None:
-        self.versions.append(info)
-
-
-class Bench:
-    """A worker over one directory."""
-
-    def __init__(self, root: Path, contained: Containment) -> None:
-        root.mkdir()
-        self.root = root
-        self.storage = local.LocalStorage("b", local.Options(root=root))
-        program = ffmpeg.locate(None)
-        work = WorkRoot(root.with_name("work"))
-        work.prepare()
-        self.worker = Worker(
-            {"b": self.storage},
-            work,
-            Probe(contained, LIMITS),
-            FFmpeg(program, contained, LIMITS, threads=2),
-            EncoderOptions("ultrafast"),
-        )
-        self.templates, _ = files.load_templates([preset_directory()])
-        self.reports: list[tuple[StepResult, ...]] = []
-
-    async def run(self, key: str, **tasks: Any) -> Outcome:
-        media = wire.decode(MediaProcessTask, tasks)
-        steps = tuple(
-            PlannedStep(
-                step,
-                getattr(step, "raw_parameter", None) or self.templates[step.kind, step.definition],
-                "b",
-                {"type": "COS", "cos_output_storage": {"bucket": "b", "region": "r"}},
-                "/out/",
-            )
-            for step in media.steps
-        )
-        unit = Unit("t-1", await self.storage.head(key), steps, (7,))
-        self.registry = Registry()
-        return await self.worker.perform(unit, self.registry, self)
-
-    def progress(self, results: tuple[StepResult, ...], metadata: dict[str, Any] | None) -> None:
-        self.reports.append(results)
-
-    async def changed(self, results: tuple[StepResult, ...], metadata: dict[str, Any] | None) -> None:
-        self.reports.append(results)
-
-
 @pytest_asyncio.fixture
 async def bench(tmp_path: Path, contained: Containment) -> AsyncIterator[Bench]:
     """A worker under each containment."""
     yield Bench(tmp_path / "bucket", contained)
     assert list((tmp_path / "work").iterdir()) == []
-
-
-def raw(container: str, video: dict[str, Any] | None, audio: dict[str, Any] | None, **more: Any) -> dict[str, Any]:
-    parameter: dict[str, Any] = {"Container": container}
-    parameter |= {"VideoTemplate": video} if video else {"RemoveVideo": 1}
-    parameter |= {"AudioTemplate": audio} if audio else {"RemoveAudio": 1}
-    return {
-        "Definition": 0,
-        "RawParameter": parameter,
-        "OutputObjectPath": f"/out/{len(str(parameter))}.{{format}}",
-    } | more
-
-
-AAC = {"Codec": "aac", "Bitrate": 64, "SampleRate": 44100}
-H264 = {"Codec": "h264", "Height": 128}
 
 
 @pytest.mark.parametrize(
@@ -264,15 +184,15 @@ async def test_one_bad_member_of_a_merged_run_fails_alone(
 ) -> None:
     """The merged process fails, its members run again alone, and only the guilty one fails."""
     shutil.copy(clip, bench.root / "a.mp4")
-    from watcher.steps import transcode
+    from watcher.steps import _encoders
 
-    good = transcode.video_encoder
+    good = _encoders.arguments
 
     def broken(video: Any, *rest: Any) -> list[str]:
         arguments = good(video, *rest)
         return [*arguments, "-no_such_option", "1"] if video.height == 720 else arguments
 
-    monkeypatch.setattr(transcode, "video_encoder", broken)
+    monkeypatch.setattr(_encoders, "arguments", broken)
     outcome = await bench.run(
         "a.mp4",
         TranscodeTaskSet=[{"Definition": 100010}, {"Definition": 100030}],
@@ -447,3 +367,19 @@ def test_work_directories_of_a_killed_daemon_are_removed(tmp_path: Path) -> None
     (tmp_path / "holiday").mkdir()
     assert WorkRoot(tmp_path).prepare() == 1
     assert [path.name for path in tmp_path.iterdir()] == ["holiday"]
+
+
+async def test_hardware_that_fails_gives_way_to_software(bench: Bench, clip: Path) -> None:
+    """An encoder that does not work here: the sub-task is encoded in software, and succeeds."""
+    shutil.copy(clip, bench.root / "a.mp4")
+    bench.worker = replace(bench.worker, encoder=EncoderOptions("ultrafast", "nvenc"))
+    item = await bench.one("a.mp4", TranscodeTaskSet=[raw("mp4", H264, AAC)])
+    assert parts.probe(bench.path(item["path"]))["video"]["codec"] == "h264"
+
+
+async def test_no_hardware_is_found_here() -> None:
+    """What is asked for and does not work is not used."""
+    program = ffmpeg.locate(None)
+    if not Path("/dev/nvidia0").exists():
+        assert await hardware.detect(program, "nvenc") == ""
+    assert await hardware.detect(program, "off") == ""

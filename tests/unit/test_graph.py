@@ -15,11 +15,15 @@ from watcher.media import graph
 from watcher.media.render import Copy, Interval, Moments, Picture, Render, Size, Sound, Steady, Window, fit
 from watcher.model.inputs import OverrideTranscodeParameter
 from watcher.model.media_info import AudioStream, MediaInfo, VideoStream
-from watcher.model.templates import TranscodeTemplate, VideoTemplate
+from watcher.model.templates import TranscodeTemplate
+from watcher.model.video import VideoTemplate
 from watcher.mps import wire
-from watcher.steps.base import sampling
+from watcher.steps import _encoders
+from watcher.steps._encoders import EncoderOptions
+from watcher.steps.base import offsets, sampling
 from watcher.steps.image_sprite import web_vtt
-from watcher.steps.transcode import offsets, video_encoder
+
+TWO = graph.Machine(2)
 
 
 def media(width: int = 1280, height: int = 720, duration: float = 10.0, fps: int = 25) -> MediaInfo:
@@ -43,26 +47,46 @@ def video(name: str, width: int, height: int, fps: int | None = 25, fill: str = 
         "yuv420p",
         threaded=True,
     )
-    sound = Sound("aac", ("-c:a", "aac"))
-    return Render(name, changes.pop("window", Window()), picture, sound, "main.mp4", ("-f", "mp4"))
+    sound = Sound("aac", (("c", "aac"), ("b", "64k")))
+    return Render(name, changes.pop("window", Window()), picture, (sound,), "main.mp4", ("-f", "mp4"))
 
 
 def filters(*renders: Render, source: MediaInfo | None = None) -> list[str]:
-    arguments = graph.command(renders, source or media(), "/work/source", ".", threads=2)
+    arguments = graph.command(renders, source or media(), "/work/source", ".", TWO)
     return arguments[arguments.index("-filter_complex") + 1].split(";")
 
 
 def test_one_rendition() -> None:
     """The whole command line, safe options first."""
-    found = graph.command([video("s0", 640, 360)], media(), "/work/source", ".", threads=2)
+    found = graph.command([video("s0", 640, 360)], media(), "/work/source", ".", TWO)
     assert found == [
         *("-nostdin", "-hide_banner", "-v", "error", "-nostats", "-progress", "pipe:1", "-stats_period", "0.5"),
-        *("-protocol_whitelist", "file", "-format_whitelist", graph.DEMUXERS, "-max_streams", "64"),
+        *(
+            "-filter_complex_threads",
+            "2",
+            "-protocol_whitelist",
+            "file",
+            "-format_whitelist",
+            graph.DEMUXERS,
+            "-max_streams",
+            "64",
+        ),
         *("-max_pixels", str(8192 * 8192), "-i", "file:/work/source"),
-        *("-filter_complex_threads", "2", "-filter_complex"),
+        "-filter_complex",
         "[0:0]fps=25,scale=640:360:flags=bicubic,setsar=1,format=yuv420p[s0]",
-        *("-map", "[s0]", "-c:v", "libx264", "-threads:v", "2", "-map", "0:1", "-c:a", "aac"),
-        *("-max_muxing_queue_size", "9999", "-f", "mp4", "-y", "file:./s0/main.mp4"),
+        *("-map", "[s0]", "-c:v", "libx264", "-threads:v", "2", "-map", "0:1", "-c:a:0", "aac"),
+        *(
+            "-b:a:0",
+            "64k",
+            "-map_metadata",
+            "-1",
+            "-max_muxing_queue_size",
+            "9999",
+            "-f",
+            "mp4",
+            "-y",
+            "file:./s0/main.mp4",
+        ),
     ]
 
 
@@ -87,7 +111,7 @@ def test_cascade() -> None:
 def test_pictures_are_sampled_before_they_are_scaled() -> None:
     """A sprite beside a rendition: its branch drops frames first."""
     tiles = Picture(Interval(Fraction(5), 2), Size(142, 80, (142, 80)), "mjpeg", ("-c:v", "mjpeg"), tile=(10, 10))
-    sprite = Render("sp", Window(), tiles, None, "f%d.jpg", ("-f", "image2"))
+    sprite = Render("sp", Window(), tiles, (), "f%d.jpg", ("-f", "image2"))
     found = filters(video("a", 640, 360), sprite)
     assert found[2] == (
         "[n2]fps=fps=1/5:start_time=0:round=up,tpad=stop_mode=clone:stop=1,trim=end_frame=2,"
@@ -98,7 +122,7 @@ def test_pictures_are_sampled_before_they_are_scaled() -> None:
 def test_moments_are_named_by_their_time() -> None:
     """Pictures at given times carry the time in their file name, so that a missing one is noticed."""
     picture = Picture(Moments((1000, 3500)), Size(1280, 720, (1280, 720)), "mjpeg", ("-c:v", "mjpeg"))
-    arguments = graph.command([Render("p", Window(), picture, None, "f%d.jpg")], media(), "in", ".", threads=1)
+    arguments = graph.command([Render("p", Window(), picture, (), "f%d.jpg")], media(), "in", ".", graph.Machine(1))
     text = " ".join(arguments)
     assert (
         "select='isnan(prev_pts)*lte(1000,pts)+gt(1000,prev_pts)*lte(1000,pts)+gt(3500,prev_pts)*lte(3500,pts)'" in text
@@ -121,23 +145,22 @@ def test_windows_are_processes() -> None:
     late = video("b", 640, 360, window=Window(2.5, 4.0))
     groups = graph.groups([video("a", 640, 360), late, video("c", 320, 180)])
     assert [[render.name for render in group] for group in groups] == [["a", "c"], ["b"]]
-    arguments = graph.command([late], media(), "in", ".", threads=1)
+    arguments = graph.command([late], media(), "in", ".", graph.Machine(1))
     place = arguments.index("-ss")
     assert arguments[place : place + 6] == ["-ss", "2.5", "-t", "1.5", "-i", "file:in"]
 
 
 def test_a_remux_decodes_nothing() -> None:
     """Streams are copied, and there is no filter graph."""
-    arguments = graph.command(
-        [Render("r", Window(), Copy("h264"), Copy("aac"), "main.mp4")], media(), "in", ".", threads=2
-    )
+    remux = Render("r", Window(), Copy("h264"), (Copy("aac"),), "main.mp4")
+    arguments = graph.command([remux], media(), "in", ".", TWO)
     assert "-filter_complex" not in arguments
     assert arguments[arguments.index("-c:v") + 1] == "copy"
 
 
 def test_encoder_threads_are_shared() -> None:
     """Four encoders on two threads get one each; one gets both."""
-    four = graph.command([video(name, 640, 360) for name in "abcd"], media(), "in", ".", threads=2)
+    four = graph.command([video(name, 640, 360) for name in "abcd"], media(), "in", ".", TWO)
     assert [four[i + 1] for i, item in enumerate(four) if item == "-threads:v"] == ["1"] * 4
 
 
@@ -217,7 +240,8 @@ def test_offsets_outside(start: float, end: float) -> None:
 def test_encoder_arguments(fields: dict[str, Any], expected: list[str]) -> None:
     """Each field of the template does something to the command line."""
     template = wire.decode(VideoTemplate, {"Codec": "h264"} | fields)
-    text = " ".join(video_encoder(template, Fraction(25), "mp4", "veryfast"))
+    rate = _encoders.rate_of(template, media(), None)
+    text = " ".join(_encoders.arguments(template, rate, Fraction(25), "mp4", None, EncoderOptions()))
     assert " ".join(expected) in text
 
 

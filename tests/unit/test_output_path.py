@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watcher.errors import MediaError
-from watcher.model.inputs import NumberFormat
 from watcher.model.output_path import Naming, problems_of
+from watcher.model.resources import NumberFormat
 
 NAMING = Naming("up/My Clip.final.mov", "/done/", 100010)
 

@@ -121,7 +121,8 @@ def test_types_are_file_names() -> None:
     assert plugin.names("sources") == ["folder", "memory", "s3_poll", "sqs"]
     assert plugin.names("notifiers") == ["directory", "memory", "mqtt", "webhook"]
     assert plugin.names("executors") == ["embedded"]
-    assert plugin.names("steps") == ["image_sprite", "sample_snapshot", "snapshot_by_time_offset", "transcode"]
+    steps = ["adaptive_dynamic_streaming", "animated_graphic", "command", "image_sprite", "sample_snapshot"]
+    assert plugin.names("steps") == [*steps, "snapshot_by_time_offset", "transcode", "waveform"]
 
 
 def test_every_option_is_described() -> None:

@@ -74,12 +74,12 @@ def test_a_create_workflow_body_is_a_workflow() -> None:
         ({"TaskPriority": 11}, "TaskPriority: "),
         ({"OutputDir": "done"}, "OutputDir: 'done' must start and end with '/'"),
         ({"MediaProcessTask": {}}, "would do nothing"),
-        ({"MediaProcessTask": {"AnimatedGraphicTaskSet": [{"Definition": 20000}]}}, "AnimatedGraphicTaskSet: is part"),
+        ({"MediaProcessTask": {"AnimatedGraphicTaskSet": [{"Definition": 20000}]}}, "StartTimeOffset: is required"),
         ({"MediaProcessTask": {"TranscodeTaskSet": [{"Definition": "x"}]}}, "TranscodeTaskSet[0].Definition: "),
         ({"MediaProcessTask": {"TranscodeTaskSet": [{"Definition": 0}]}}, "RawParameter is required"),
         (
-            {"MediaProcessTask": {"TranscodeTaskSet": [{"Definition": 10, "WatermarkSet": [{"Definition": 1}]}]}},
-            "MediaProcessTask.TranscodeTaskSet[0].WatermarkSet: is part of the MPS model",
+            {"MediaProcessTask": {"TranscodeTaskSet": [{"Definition": 10, "BlindWatermark": {"Definition": 1}}]}},
+            "MediaProcessTask.TranscodeTaskSet[0].BlindWatermark: is part of the MPS model",
         ),
         (
             {"MediaProcessTask": {"TranscodeTaskSet": [{"Definition": 10, "OutputObjectPath": "{nome}.mp4"}]}},

@@ -86,15 +86,18 @@ def _workflows(configured: Settings, report: _Report) -> None:
 
 async def _media(configured: Settings, report: _Report) -> None:
     try:
-        contained, program = await daemon.media_tools(configured)
+        tools = await daemon.media_tools(configured)
     except ConfigurationError as error:
         for problem in error.problems:
             report.problem(problem)
         return
+    contained, program = tools.containment, tools.program
     version, missing = await ffmpeg.capabilities(program)
     for name in missing:
         report.problem(Problem("media.ffmpeg", f"{program} has no {name}"))
     report.fine(f"ffmpeg {version}", str(program))
+    if configured.media.hardware != "off":
+        report.fine(f"encoding in {tools.hardware or 'software: no hardware encoder works here'}")
     report.fine(f"containment {contained.kind}")
     if contained.kind != "bubblewrap":
         advice = "install bubblewrap (and allow user namespaces) to run ffmpeg without network and without your files"

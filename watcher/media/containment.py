@@ -13,13 +13,14 @@ import importlib.util
 import os
 import shutil
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 Kind = Literal["bubblewrap", "limits"]
 
 _SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc/ld.so.cache", "/etc/fonts", "/etc/alternatives")
+_NETWORK = ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/ssl", "/etc/ca-certificates")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,27 +39,41 @@ class Containment:
 
     kind: Kind
     tools: dict[str, str] = field(default_factory=dict)
+    devices: tuple[str, ...] = ()
+    """Device files of an encoder in hardware. Its driver reserves more addresses than any limit of memory would allow,
+    so there is none then."""
 
-    def wrap(self, command: list[str], *, limits: Limits, read: list[Path], write: Path | None) -> list[str]:
+    def with_devices(self, devices: tuple[str, ...]) -> Containment:
+        """The same, with devices that may be used."""
+        return replace(self, devices=devices)
+
+    def wrap(
+        self, command: list[str], *, limits: Limits, read: list[Path], write: Path | None, network: bool = False
+    ) -> list[str]:
         """The command with its containment around it: ``read`` may be read, ``write`` is the one writable folder."""
         prefix: list[str] = []
+        memory = [] if self.devices else [f"--as={limits.memory}"]
         if "prlimit" in self.tools:
             prefix += [
-                self.tools["prlimit"], f"--as={limits.memory}", f"--cpu={limits.cpu}:{limits.cpu + 5}",
+                self.tools["prlimit"], *memory, f"--cpu={limits.cpu}:{limits.cpu + 5}",
                 f"--fsize={limits.file_size}", f"--nofile={limits.open_files}", "--core=0", "--",
             ]  # fmt: skip
         if self.kind == "bubblewrap":
-            return [*prefix, *self._bubblewrap(read, write), "--", *command]
+            return [*prefix, *self._bubblewrap(read, write, network), "--", *command]
         if "setpriv" in self.tools:
             prefix += [self.tools["setpriv"], "--pdeathsig", "KILL", "--no-new-privs", "--"]
         return [*prefix, *command]
 
-    def _bubblewrap(self, read: list[Path], write: Path | None) -> list[str]:
+    def _bubblewrap(self, read: list[Path], write: Path | None, network: bool) -> list[str]:
         arguments = [self.tools["bwrap"], "--unshare-all", "--die-with-parent", "--new-session", "--clearenv"]
-        for path in _SYSTEM:
+        for path in (*_SYSTEM, *(_NETWORK if network else ())):
             arguments += ["--ro-bind-try", path, path]
+        if network:
+            arguments.append("--share-net")
         # No /proc: nothing in there needs it, and under ProtectKernelTunables= it could not be mounted.
         arguments += ["--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108  the sandbox's own
+        for device in self.devices:
+            arguments += ["--dev-bind-try", device, device]
         for file in read:
             arguments += ["--ro-bind", str(file.resolve()), str(file)]
         if write is not None:

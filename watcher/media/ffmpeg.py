@@ -11,25 +11,20 @@ from pathlib import Path
 
 from watcher.errors import ConfigurationError, Problem
 from watcher.media import graph, process
+from watcher.media.assets import FOLDER
 from watcher.media.containment import Containment, Limits
-from watcher.media.render import Render
+from watcher.media.render import Picture, Render
 from watcher.model.media_info import MediaInfo
 
-REQUIRED_ENCODERS = ("libx264", "libx265", "aac", "libmp3lame", "flac", "libopus", "mjpeg", "png", "libwebp")
+REQUIRED_ENCODERS = (
+    "libx264", "libx265", "libsvtav1", "libvpx", "libvpx-vp9", "aac", "libmp3lame", "flac", "libopus", "libvorbis",
+    "mjpeg", "png", "libwebp", "libwebp_anim", "gif", "mpeg2video", "dnxhd",
+)  # fmt: skip
 REQUIRED_FILTERS = (
-    "scale",
-    "fps",
-    "tile",
-    "select",
-    "split",
-    "pad",
-    "overlay",
-    "gblur",
-    "trim",
-    "tpad",
-    "settb",
-    "setsar",
-)
+    "scale", "fps", "tile", "select", "split", "pad", "overlay", "gblur", "trim", "tpad", "settb", "setsar", "concat",
+    "zscale", "tonemap", "drawtext", "subtitles", "crop", "pixelize", "palettegen", "paletteuse", "loudnorm",
+    "libvmaf", "showwavespic",
+)  # fmt: skip
 
 
 def locate(configured: str | None) -> Path:
@@ -76,6 +71,8 @@ class FFmpeg:
     threads: int
     timeout: float | None = None
     stall: float = 120.0
+    before: tuple[str, ...] = ()
+    """Options in front of the inputs: those that an encoder in hardware needs."""
 
     async def run(
         self,
@@ -84,16 +81,43 @@ class FFmpeg:
         source: Path,
         out: Path,
         on_progress: Callable[[float], None] | None = None,
+        *,
+        on_clock: bool = False,
     ) -> None:
-        """Make the files of renders that share a window, below ``out``; ``on_progress`` gets 0.0 … 1.0.
+        """Make the files of renders of one group, below ``out``; ``on_progress`` gets 0.0 … 1.0.
 
-        Raises MediaError when ffmpeg fails, TransientError when the disk is full.
+        ``on_clock`` keeps the source's own times: those of an excerpt. Raises MediaError when ffmpeg fails,
+        TransientError when the disk is full.
         """
         for render in renders:
             # A run that failed before may have left pictures or segments that this one does not make.
             shutil.rmtree(out / render.name, ignore_errors=True)
             (out / render.name).mkdir(parents=True)
-        length = renders[0].window.length(media.duration)
+            if render.key is not None:
+                _write_key(out / render.name, *render.key)
+        length = renders[0].length(media)
+        twice = any(isinstance(render.video, Picture) and render.video.two_pass for render in renders)
+        passes: tuple[graph.Pass, ...] = (1, 2) if twice else (0,)
+        for index, number in enumerate(passes):
+
+            def part(fraction: float, index: int = index) -> None:
+                if on_progress is not None:
+                    on_progress((index + fraction) / len(passes))
+
+            machine = graph.Machine(self.threads, (*self.before, *(("-copyts",) if on_clock else ())))
+            arguments = graph.command(renders, media, str(source), ".", machine, number)
+            await self.execute(arguments, source, out, length=length, on_progress=part)
+
+    async def execute(
+        self,
+        arguments: list[str],
+        source: Path,
+        out: Path,
+        *,
+        length: float,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> tuple[str, ...]:
+        """One contained run in the folder ``out``, which it may write; returns the last lines it logged."""
 
         def on_line(line: str) -> bool:
             key, _, value = line.partition("=")
@@ -103,10 +127,10 @@ class FFmpeg:
                 on_progress(max(0.0, min(1.0, int(value) / 1e6 / length)))
             return True
 
-        arguments = graph.command(renders, media, str(source), ".", threads=self.threads)
-        command = self.containment.wrap(
-            [str(self.program), *arguments], limits=self.limits, read=[self.program, source], write=out
-        )
+        read = [self.program, source]
+        if (assets := out.parent / FOLDER).is_dir():
+            read.append(assets)
+        command = self.containment.wrap([str(self.program), *arguments], limits=self.limits, read=read, write=out)
         result = await process.run(
             command,
             on_line=_only_changes(on_line),
@@ -116,6 +140,14 @@ class FFmpeg:
         )
         if result.status != 0:
             raise process.failure("ffmpeg", result, source=str(source))
+        return result.errors
+
+
+def _write_key(folder: Path, key: str, vector: str) -> None:
+    """The files that the HLS muxer reads its key from; the address in them is ours, to be replaced later."""
+    name = "main.key.ts"  # when the output is read back, keys of other extensions are refused
+    (folder / name).write_bytes(bytes.fromhex(key))
+    (folder / "main.keyinfo").write_text(f"{name}\n{folder.name}/{name}\n{vector}\n", encoding="ascii")
 
 
 def _only_changes(on_line: Callable[[str], bool]) -> Callable[[str], bool]:

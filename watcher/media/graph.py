@@ -9,9 +9,24 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
+from typing import Literal
 
-from watcher.media.render import Copy, Interval, Moments, Picture, Render, Size, Steady, Window
+from watcher.media import filters
+from watcher.media.render import (
+    Copy,
+    Frames,
+    Join,
+    Moments,
+    Options,
+    Overlay,
+    Picture,
+    Render,
+    Sound,
+    Steady,
+    Track,
+    Waveform,
+    Window,
+)
 from watcher.model.media_info import MediaInfo
 
 DEMUXERS = (
@@ -19,6 +34,9 @@ DEMUXERS = (
     "mov,mp3,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,rm,truehd,tta,vc1,w64,wav,wv,y4m"
 )
 """Real containers only: nothing that refers to another file or address (hls, dash, concat, image2 …)."""
+PICTURE_DEMUXERS = "png_pipe,jpeg_pipe,gif,apng,webp_pipe"
+"""What the picture of a watermark may be."""
+SUBTITLE_DEMUXERS = "srt,webvtt,ass"
 
 MAX_PIXELS = 8192 * 8192
 MAX_STREAMS = 64
@@ -29,106 +47,267 @@ OPEN_OPTIONS = {
 }
 """How every file that we did not write ourselves is opened, by ffmpeg and by the probe alike."""
 
+Pass = Literal[0, 1, 2]
+"""0 for an encode in one pass, else which of the two it is."""
+
 
 def groups(renders: Iterable[Render]) -> list[list[Render]]:
-    """Renders that one process can make together: those that read the same window of the source."""
-    by_window: dict[Window, list[Render]] = defaultdict(list)
+    """Renders that one process can make together: those that read the same part of the same files."""
+    found: dict[tuple[Window, Join | None], list[Render]] = defaultdict(list)
     for render in renders:
-        by_window[render.window].append(render)
-    return list(by_window.values())
+        found[render.window, render.join].append(render)
+    return list(found.values())
 
 
-def command(renders: Sequence[Render], media: MediaInfo, source: str, out: str, *, threads: int) -> list[str]:
-    """ffmpeg's arguments (without the program) for renders of one window.
+def start(program: Sequence[str] = ()) -> list[str]:
+    """The arguments that every run of ffmpeg begins with."""
+    return [
+        *program, "-nostdin", "-hide_banner", "-v", "error", "-nostats", "-progress", "pipe:1", "-stats_period", "0.5",
+    ]  # fmt: skip
 
-    ``source`` is the local input file, ``out`` the folder that holds a folder per render (ffmpeg's current one),
-    ``threads`` how many threads all the encoders together should use.
+
+def open_arguments(options: dict[str, str]) -> list[str]:
+    """Input options as arguments."""
+    return [item for name, value in options.items() for item in (f"-{name}", value)]
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a command may use: ``threads`` of all encoders together; ``input`` are options in front of the source."""
+
+    threads: int
+    input: tuple[str, ...] = ()
+
+
+def command(
+    renders: Sequence[Render], media: MediaInfo, source: str, out: str, machine: Machine, number: Pass = 0
+) -> list[str]:
+    """ffmpeg's arguments (without the program) for the renders of one group.
+
+    ``source`` is the local input file, ``out`` the folder that holds a folder per render (ffmpeg's current one).
     """
-    window = renders[0].window
-    arguments = ["-nostdin", "-hide_banner", "-v", "error", "-nostats", "-progress", "pipe:1", "-stats_period", "0.5"]
-    arguments += [item for name, value in OPEN_OPTIONS.items() for item in (f"-{name}", value)]
-    arguments += ["-max_pixels", str(MAX_PIXELS)]
-    if window.start:
-        arguments += ["-ss", _seconds(window.start)]
-    if window.end is not None:
-        arguments += ["-t", _seconds(window.end - window.start)]
-    arguments += ["-i", f"file:{source}"]
-    pictures = [(render, render.video) for render in renders if isinstance(render.video, Picture)]
-    if pictures:
-        assert media.picture is not None  # noqa: S101  a step without a picture was refused when it was planned
-        tree = _tree(pictures, (media.picture.width, media.picture.height))
-        arguments += ["-filter_complex_threads", str(max(1, threads)), "-filter_complex"]
-        arguments.append(_Writer(f"0:{media.picture.index}").write(tree))
-    encoders = sum(1 for _, picture in pictures if picture.threaded)
-    share = max(1, -(-threads // encoders)) if encoders else 1
-    for render in renders:
-        arguments += _output(render, media, out, share)
-    return arguments
+    return _Command(renders, media, source, out, machine, number).arguments()
 
 
-def _output(render: Render, media: MediaInfo, out: str, threads: int) -> list[str]:
-    arguments: list[str] = []
-    if isinstance(render.video, Picture):
-        arguments += ["-map", f"[{render.name}]", *render.video.encoder]
-        if render.video.threaded:
+class _Command:
+    """One command while it is put together."""
+
+    def __init__(
+        self, renders: Sequence[Render], media: MediaInfo, source: str, out: str, machine: Machine, number: Pass
+    ) -> None:
+        self._renders = [r for r in renders if number != 1 or (isinstance(r.video, Picture) and r.video.two_pass)]
+        self._media = media
+        self._out = out
+        self._machine = machine
+        self._number = number
+        self._window, self._join = renders[0].window, renders[0].join
+        self._inputs: list[list[str]] = [self._source(source)]
+        self._numbers: dict[tuple[str, Options], int] = {}
+        self._chains: list[str] = []
+
+    def arguments(self) -> list[str]:
+        """All of them."""
+        pictures = [(render, render.video) for render in self._renders if isinstance(render.video, Picture)]
+        sound = ""
+        if self._join is not None:
+            picture, sound = self._joined(self._join)
+        else:
+            picture = f"[0:{self._media.picture.index}]" if self._media.picture is not None else ""
+        if pictures:
+            assert self._media.picture is not None  # noqa: S101  a step without a picture was refused when planned
+            tree = _tree(pictures, (self._media.picture.width, self._media.picture.height))
+            self._chains += _Writer(picture, self._input_of).write(tree)
+        elif self._join is not None and picture:
+            self._chains.append(f"{picture}nullsink")
+        encoders = sum(1 for _, picture in pictures if picture.threaded)
+        share = max(1, -(-self._machine.threads // encoders)) if encoders else 1
+        outputs = [item for render in self._renders for item in self._output(render, share, sound)]
+        graph = ["-filter_complex", ";".join(self._chains)] if self._chains else []
+        return [
+            *start(),
+            "-filter_complex_threads",
+            str(max(1, self._machine.threads)),
+            *(item for arguments in self._inputs for item in arguments),
+            *graph,
+            *outputs,
+        ]
+
+    def _source(self, source: str) -> list[str]:
+        arguments = [*self._machine.input, *open_arguments(OPEN_OPTIONS), "-max_pixels", str(MAX_PIXELS)]
+        if self._window.start:
+            arguments += ["-ss", filters.seconds(self._window.start)]
+        if self._window.end is not None:
+            arguments += ["-t", filters.seconds(self._window.end - self._window.start)]
+        return [*arguments, "-i", f"file:{source}"]
+
+    def _input_of(self, path: str, options: Options, demuxers: str = PICTURE_DEMUXERS) -> int:
+        """The number of a further input, opened once however often it is used."""
+        key = (path, options)
+        if key not in self._numbers:
+            self._numbers[key] = len(self._inputs)
+            opened = open_arguments(OPEN_OPTIONS | {"format_whitelist": demuxers} | dict(options))
+            self._inputs.append([*opened, "-max_pixels", str(MAX_PIXELS), "-i", f"file:{path}"])
+        return self._numbers[key]
+
+    def _joined(self, join: Join) -> tuple[str, str]:
+        """One picture and one sound out of several clips, all brought to the source's size, rate and layout."""
+        picture, sound = self._media.picture, self._media.sound
+        parts = ""
+        clips = [(clip.media, self._input_of(clip.path, (), DEMUXERS)) for clip in join.head]
+        clips.append((self._media, 0))
+        clips += [(clip.media, self._input_of(clip.path, (), DEMUXERS)) for clip in join.tail]
+        for index, (media, number) in enumerate(clips):
+            length = self._window.length(media.duration) if number == 0 else media.duration
+            if picture is not None:
+                label = f"[jv{index}]"
+                self._chains.append(f"{filters.clip_picture(media, number, picture, length)}{label}")
+                parts += label
+            if sound is not None:
+                label = f"[ja{index}]"
+                self._chains.append(f"{filters.clip_sound(media, number, sound, length)}{label}")
+                parts += label
+        outputs = ("[jv]" if picture is not None else "", "[ja]" if sound is not None else "")
+        kinds = f"n={len(clips)}:v={int(picture is not None)}:a={int(sound is not None)}"
+        self._chains.append(f"{parts}concat={kinds}{''.join(outputs)}")
+        users = sum(1 for render in self._renders for sound_of in render.audio if isinstance(sound_of, Sound))
+        if sound is None:
+            return outputs
+        if self._number == 1 or not users:
+            self._chains.append("[ja]anullsink")
+            return outputs[0], ""
+        labels = "".join(f"[ja_{number}]" for number in range(users))
+        self._chains.append(f"[ja]asplit={users}{labels}")
+        return outputs[0], "ja"
+
+    def _output(self, render: Render, threads: int, sound: str) -> list[str]:
+        arguments = self._video(render, threads)
+        if self._number == 1:
+            return [*arguments, "-an", "-f", "null", "-"]
+        for index, track in enumerate(render.audio):
+            arguments += self._audio(render, index, track, sound)
+        for index, (path, language, title) in enumerate(render.subtitles):
+            number = self._input_of(path, (), SUBTITLE_DEMUXERS)
+            arguments += ["-map", f"{number}:0", f"-c:s:{index}", render.subtitle_codec]
+            arguments += _names(f"s:s:{index}", language, title)
+        if render.subtitles:
+            # A subtitle ends long before the film does; without this the muxer would hold the film back for it.
+            arguments += ["-max_interleave_delta", "0"]
+        muxer = list(render.muxer)
+        if render.key is not None:
+            muxer += ["-hls_key_info_file", f"{self._out}/{render.name}/main.keyinfo"]
+        return [
+            *arguments,
+            "-map_metadata", "-1",
+            "-max_muxing_queue_size", "9999",
+            *muxer,
+            "-y", f"file:{self._out}/{render.name}/{render.file}",
+        ]  # fmt: skip
+
+    def _video(self, render: Render, threads: int) -> list[str]:
+        video = render.video
+        if isinstance(video, Waveform):
+            assert self._media.sound is not None  # noqa: S101
+            self._chains.append(f"[0:{self._media.sound.index}]{filters.waveform(video)}[{render.name}]")
+            return ["-map", f"[{render.name}]", "-frames:v", "1", *video.encoder]
+        if isinstance(video, Copy):
+            assert self._media.picture is not None  # noqa: S101
+            return ["-map", f"0:{self._media.picture.index}", "-c:v", "copy"]
+        if not isinstance(video, Picture):
+            return []
+        arguments = ["-map", f"[{render.name}]", *video.encoder]
+        if video.two_pass and self._number:
+            arguments = _with_pass(arguments, self._number, f"{self._out}/{render.name}/pass")
+        if video.threaded:
             arguments += ["-threads:v", str(threads)]
         if render.is_pictures:
             arguments += ["-fps_mode", "passthrough"]
-        if isinstance(render.video.frames, Moments):
+        if isinstance(video.frames, Moments):
             # Files are named by their time, so that a picture that is missing is noticed rather than shifted.
             arguments += ["-enc_time_base", "1:1000", "-frame_pts", "1"]
-    elif isinstance(render.video, Copy) and media.picture is not None:
-        arguments += ["-map", f"0:{media.picture.index}", "-c:v", "copy"]
-    if render.audio is not None and media.sound is not None:
-        arguments += ["-map", f"0:{media.sound.index}"]
-        arguments += ["-c:a", "copy"] if isinstance(render.audio, Copy) else list(render.audio.encoder)
-    return [
-        *arguments,
-        "-max_muxing_queue_size",
-        "9999",
-        *render.muxer,
-        "-y",
-        f"file:{out}/{render.name}/{render.file}",
-    ]
+        return arguments
+
+    def _audio(self, render: Render, index: int, sound: Sound | Copy, joined: str) -> list[str]:
+        track = sound.track
+        if joined and isinstance(sound, Sound):
+            place = sum(len(other.audio) for other in self._renders[: self._renders.index(render)]) + index
+            arguments = ["-map", f"[{joined}_{place}]"]
+            if sound.filters:
+                self._chains.append(f"[{joined}_{place}]{','.join(sound.filters)}[{render.name}_{place}]")
+                arguments = ["-map", f"[{render.name}_{place}]"]
+        else:
+            arguments = ["-map", self._stream_of(track)]
+            if isinstance(sound, Sound) and sound.filters:
+                arguments += [f"-filter:a:{index}", ",".join(sound.filters)]
+        if isinstance(sound, Copy):
+            arguments += [f"-c:a:{index}", "copy"]
+        else:
+            arguments += [item for name, value in sound.encoder for item in (f"-{name}:a:{index}", value)]
+        return [*arguments, *_names(f"s:a:{index}", track.language, track.title)]
+
+    def _stream_of(self, track: Track) -> str:
+        if track.path:
+            return f"{self._input_of(track.path, (), DEMUXERS)}:a:{track.stream}"
+        return f"0:{self._media.audio[track.stream].index}"
+
+
+def _names(stream: str, language: str, title: str) -> list[str]:
+    arguments = [f"-metadata:{stream}", f"language={language}"] if language else []
+    return arguments + ([f"-metadata:{stream}", f"title={title}"] if title else [])
+
+
+def _with_pass(arguments: list[str], number: int, log: str) -> list[str]:
+    """x265 takes its pass from its own parameters, the other encoders from ffmpeg."""
+    if "libx265" not in arguments:
+        return [*arguments, "-pass:v", str(number), "-passlogfile:v", log]
+    place = arguments.index("-x265-params") + 1
+    return [*arguments[:place], f"{arguments[place]}:pass={number}:stats={log}.log", *arguments[place + 1 :]]
+
+
+Operation = str | filters.Step
+"""A simple filter, or one that has several branches or inputs."""
 
 
 @dataclass
 class _Node:
     """A filter chain, where it ends (a render's label), and what hangs below it."""
 
-    filters: list[str]
+    filters: list[Operation]
     label: str | None = None
     children: list[_Node] = field(default_factory=list)
 
+    def add(self, operations: list[Operation]) -> _Node:
+        """A new child."""
+        self.children.append(_Node(operations))
+        return self.children[-1]
+
 
 def _tree(pictures: list[tuple[Render, Picture]], source: tuple[int, int]) -> _Node:
+    """All frames at the root, standard range below it where it is wanted, then rates, then sizes."""
     root = _Node([])
-    by_frames: dict[Steady | Interval | Moments, list[tuple[Render, Picture]]] = defaultdict(list)
+    by_frames: dict[tuple[bool, Frames, tuple[str, ...]], list[tuple[Render, Picture]]] = defaultdict(list)
     for render, picture in pictures:
-        by_frames[picture.frames].append((render, picture))
-    for frames, members in by_frames.items():
+        by_frames[picture.tone_map, picture.frames, picture.repair].append((render, picture))
+    mapped: _Node | None = None
+    mapped_size = source
+    for (tone_map, frames, repair), members in by_frames.items():
         # Frames are dropped before they are scaled: a sprite scales one frame in ten seconds, not all.
-        top = _Node(_sampling(frames))
-        root.children.append(top)
-        _cascade(top, members, source)
+        operations: list[Operation] = [*filters.sampling(frames), *repair]
+        if tone_map and isinstance(frames, Steady):
+            if mapped is None:
+                # Once for all, at the size of the largest rendition: the mapping costs as much as a fast encode.
+                mapped_size = _largest([p for _, p in pictures if p.tone_map and isinstance(p.frames, Steady)], source)
+                mapped = root.add([*filters.scale(mapped_size, source), *filters.TONE_MAP])
+            _cascade(mapped.add(operations), members, mapped_size)
+        else:
+            _cascade(root.add(operations + (list(filters.TONE_MAP) if tone_map else [])), members, source)
     return root
 
 
-def _sampling(frames: Steady | Interval | Moments) -> list[str]:
-    if isinstance(frames, Steady):
-        return [f"fps={_rational(frames.fps)}"] if frames.fps else []
-    if isinstance(frames, Interval):
-        # round=up makes output n the last frame at or before n × interval: the one on display then.
-        # One more copy of the last frame makes up for headers that round the duration up.
-        rate = _rational(1 / frames.seconds)
-        return [
-            f"fps=fps={rate}:start_time=0:round=up",
-            "tpad=stop_mode=clone:stop=1",
-            f"trim=end_frame={frames.count}",
-        ]
-    terms = [f"gt({moment},prev_pts)*lte({moment},pts)" for moment in frames.milliseconds]
-    first = f"isnan(prev_pts)*lte({frames.milliseconds[0]},pts)"
-    return ["settb=1/1000", f"select='{'+'.join([first, *terms])}'"]
+def _largest(pictures: list[Picture], source: tuple[int, int]) -> tuple[int, int]:
+    """The largest size asked for, or the source's when nothing is smaller than that in both directions."""
+    width = max(picture.size.inner[0] for picture in pictures)
+    height = max(picture.size.inner[1] for picture in pictures)
+    return (width, height) if width < source[0] and height < source[1] else source
 
 
 def _cascade(top: _Node, members: list[tuple[Render, Picture]], source: tuple[int, int]) -> None:
@@ -145,78 +324,63 @@ def _cascade(top: _Node, members: list[tuple[Render, Picture]], source: tuple[in
                 key=lambda entry: entry[0][0] * entry[0][1],
                 default=nodes[0],
             )
-            node = _Node([f"scale={wide}:{high}:flags=bicubic"])
-            parent.children.append(node)
+            node = parent.add([*filters.scale(size, None)])
             nodes.append((size, node))
         for render, picture in members:
             if picture.size.inner == size:
-                node.children.append(_Node(_finish(picture), label=render.name))
-
-
-def _finish(picture: Picture) -> list[str]:
-    filters = _fill(picture.size)
-    filters.append("setsar=1")
-    if picture.tile is not None:
-        filters.append(f"tile={picture.tile[0]}x{picture.tile[1]}")
-    if picture.pixel_format:
-        filters.append(f"format={picture.pixel_format}")
-    return filters
-
-
-def _fill(size: Size) -> list[str]:
-    if size.fill == "stretch":
-        return []
-    if size.fill in ("black", "white"):
-        return [f"pad={size.width}:{size.height}:(ow-iw)/2:(oh-ih)/2:color={size.fill}"]
-    return [f"@gauss {size.width}:{size.height}"]
+                node.add([*filters.finish(picture)]).label = render.name
 
 
 class _Writer:
     """Writes a tree in ffmpeg's graph syntax."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, input_of: filters.InputOf) -> None:
         self._source = source
+        self._input_of = input_of
         self._chains: list[str] = []
         self._count = 0
 
-    def write(self, root: _Node) -> str:
-        self._walk(root, f"[{self._source}]", [])
-        return ";".join(self._chains)
+    def write(self, root: _Node) -> list[str]:
+        uses: dict[int, int] = defaultdict(int)
+        self._count_inputs(root, uses)
+        self._labels: dict[int, list[str]] = {}
+        for number, count in uses.items():
+            # An input can be used by one branch only, so it is split like the source.
+            self._labels[number] = [self.label() for _ in range(count)]
+            split = f"split={count}" if count > 1 else "null"
+            self._chains.append(f"[{number}:v]{split}{''.join(self._labels[number])}")
+        self._walk(root, self._source, [])
+        return self._chains
 
-    def _label(self) -> str:
+    def _count_inputs(self, node: _Node, uses: dict[int, int]) -> None:
+        for operation in node.filters:
+            if isinstance(operation, filters.Step) and isinstance(operation.what, Overlay):
+                uses[self._input_of(operation.what.path, operation.what.input)] += 1
+        for child in node.children:
+            self._count_inputs(child, uses)
+
+    def label(self) -> str:
         self._count += 1
         return f"[n{self._count}]"
 
     def _walk(self, node: _Node, source: str, pending: list[str]) -> None:
-        filters = list(pending)
-        for text in node.filters:
-            if text.startswith("@gauss "):
-                source, filters = self._gauss(source, filters, text.removeprefix("@gauss "))
-            else:
-                filters.append(text)
+        chain = list(pending)
+        for operation in node.filters:
+            if isinstance(operation, str):
+                chain.append(operation)
+                continue
+            second = ""
+            if isinstance(operation.what, Overlay):
+                second = self._labels[self._input_of(operation.what.path, operation.what.input)].pop()
+            written, source = operation.write(source, chain, second, self.label)
+            self._chains += written
+            chain = []
         if node.label is not None:
-            self._chains.append(f"{source}{','.join(filters) or 'null'}[{node.label}]")
+            self._chains.append(f"{source}{','.join(chain) or 'null'}[{node.label}]")
         elif len(node.children) == 1:
-            self._walk(node.children[0], source, filters)
+            self._walk(node.children[0], source, chain)
         else:
-            labels = [self._label() for _ in node.children]
-            self._chains.append(f"{source}{','.join([*filters, f'split={len(labels)}'])}{''.join(labels)}")
+            labels = [self.label() for _ in node.children]
+            self._chains.append(f"{source}{','.join([*chain, f'split={len(labels)}'])}{''.join(labels)}")
             for child, label in zip(node.children, labels, strict=True):
                 self._walk(child, label, [])
-
-    def _gauss(self, source: str, filters: list[str], box: str) -> tuple[str, list[str]]:
-        """The picture over a blurred, stretched copy of itself."""
-        front, back, blurred = self._label(), self._label(), self._label()
-        self._chains.append(f"{source}{','.join([*filters, 'split=2'])}{front}{back}")
-        self._chains.append(f"{back}scale={box}:flags=bilinear,gblur=sigma=20{blurred}")
-        joined = self._label()
-        self._chains.append(f"{blurred}{front}overlay=(W-w)/2:(H-h)/2{joined}")
-        return joined, []
-
-
-def _rational(value: Fraction) -> str:
-    return f"{value.numerator}/{value.denominator}" if value.denominator != 1 else str(value.numerator)
-
-
-def _seconds(value: float) -> str:
-    return f"{value:.6f}".rstrip("0").rstrip(".")

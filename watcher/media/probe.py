@@ -14,7 +14,7 @@ from typing import Any
 from watcher.errors import MediaError
 from watcher.media import process
 from watcher.media.containment import Containment, Limits, module_folder, python_paths
-from watcher.media.graph import MAX_PIXELS, MAX_STREAMS, OPEN_OPTIONS
+from watcher.media.graph import DEMUXERS, MAX_PIXELS, MAX_STREAMS, OPEN_OPTIONS
 from watcher.model.media_info import AudioStream, MediaInfo, VideoStream
 
 _CHILD = Path(__file__).with_name("probe_child.py")
@@ -35,9 +35,10 @@ class Probe:
     limits: Limits
     timeout: float = 120.0
 
-    async def source(self, path: Path) -> MediaInfo:
+    async def source(self, path: Path, demuxers: str = DEMUXERS) -> MediaInfo:
         """What an input holds; raises MediaError ``SourceFileError`` when it can't be opened as media."""
-        (found,) = await self._ask([path], [path], OPEN_OPTIONS, count=False)
+        options = OPEN_OPTIONS | {"format_whitelist": demuxers}
+        (found,) = await self._ask([path], [path], options, count=False)
         if isinstance(found, str):
             raise MediaError("SourceFileError", f"the source can't be opened as media: {found}")
         if len(found.video) + len(found.audio) + found.other_streams > MAX_STREAMS:
@@ -112,6 +113,7 @@ def _video(stream: dict[str, Any]) -> VideoStream:
     turned = stream["rotate"] % 180 == 90
     width, height = int(stream["width"]), int(stream["height"])
     numerator, denominator = stream["fps"]
+    shape = Fraction(stream["sar"][0] or 1, stream["sar"][1] or 1)
     primaries, space, transfer = stream["color"]
     return VideoStream(
         index=int(stream["index"]),
@@ -131,6 +133,8 @@ def _video(stream: dict[str, Any]) -> VideoStream:
         profile=str(stream["profile"]),
         level=int(stream["level"]),
         attached_picture=bool(stream["picture"]),
+        sar=1 / shape if turned else shape,
+        start=float(stream["start"]),
     )
 
 
@@ -143,4 +147,5 @@ def _audio(stream: dict[str, Any]) -> AudioStream:
         bitrate=int(stream["bitrate"]),
         duration=float(stream["duration"]),
         profile=str(stream["profile"]),
+        language=str(stream["language"]),
     )

@@ -39,6 +39,8 @@ def probe(path: str, options: dict[Any, Any], count: bool) -> dict[Any, Any]:
         counts = _count(container) if count else _measure(path, options) if unknown else {}
         turns = {} if count else _rotations(container)
         video = [_video(stream, counts, turns) for stream in container.streams.video]
+        if count and container.format.name.startswith("webp") and video and not video[0]["width"]:
+            return _moving_webp(path)
         audio = [_audio(stream, counts) for stream in container.streams.audio]
         return {
             "container": container.format.name,
@@ -49,6 +51,30 @@ def probe(path: str, options: dict[Any, Any], count: bool) -> dict[Any, Any]:
             "audio": audio,
             "other": len(container.streams) - len(video) - len(audio),
         }
+
+
+def _moving_webp(path: str) -> dict[Any, Any]:
+    """A moving WebP that we wrote: its container (RFC 9649, section 2.7), which libavformat reads as a still."""
+    with open(path, "rb") as file:
+        data = file.read()
+    place, width, height, frames, milliseconds = 12, 0, 0, 0, 0
+    while place + 8 <= len(data):
+        size = int.from_bytes(data[place + 4 : place + 8], "little")
+        body = data[place + 8 : place + 8 + size]
+        if data[place : place + 4] == b"VP8X":
+            width, height = (int.from_bytes(body[at : at + 3], "little") + 1 for at in (4, 7))
+        elif data[place : place + 4] == b"ANMF":
+            frames, milliseconds = frames + 1, milliseconds + int.from_bytes(body[12:15], "little")
+        place += 8 + size + size % 2
+    stream = {
+        "index": 0, "codec": "webp", "width": width, "height": height, "fps": [0, 1], "bitrate": 0,
+        "duration": milliseconds / 1000, "frames": frames, "pixel_format": "", "bit_depth": 8, "rotate": 0,
+        "color": [2, 2, 2], "profile": "", "level": 0, "picture": False, "sar": [1, 1], "start": 0.0,
+    }  # fmt: skip
+    return {
+        "container": "webp", "duration": milliseconds / 1000, "bitrate": 0, "size": len(data), "video": [stream],
+        "audio": [], "other": 0,
+    }  # fmt: skip
 
 
 def _count(container: Any) -> dict[Any, Any]:
@@ -91,6 +117,7 @@ def _video(stream: Any, counts: dict[Any, Any], turns: dict[Any, Any]) -> dict[A
     context = stream.codec_context
     rate = stream.average_rate or stream.guessed_rate or stream.base_rate
     pixel = context.format
+    shape = stream.sample_aspect_ratio
     return {
         "index": stream.index,
         "codec": context.codec.canonical_name if context.codec else context.name,
@@ -107,6 +134,8 @@ def _video(stream: Any, counts: dict[Any, Any], turns: dict[Any, Any]) -> dict[A
         "profile": str(context.profile or ""),
         "level": int(getattr(context, "level", 0) or 0),
         "picture": bool(stream.disposition & av.stream.Disposition.attached_pic),
+        "sar": [shape.numerator, shape.denominator] if shape else [1, 1],
+        "start": float(stream.start_time * stream.time_base) if stream.start_time and stream.time_base else 0.0,
     }
 
 
@@ -134,6 +163,7 @@ def _audio(stream: Any, counts: dict[Any, Any]) -> dict[Any, Any]:
         "bitrate": context.bit_rate or 0,
         "duration": _duration(stream, counts),
         "profile": str(context.profile or ""),
+        "language": str(stream.metadata.get("language", ""))[:16],
     }
 
 

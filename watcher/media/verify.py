@@ -6,11 +6,12 @@ has been seen to do the same. So every output is opened and every packet counted
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from watcher.errors import MediaError
-from watcher.media.render import Copy, Interval, Moments, Picture, Render, Sound, Steady
+from watcher.media.render import Copy, Interval, Moments, Picture, Render, Sound, Steady, Waveform
 from watcher.model.media_info import MediaInfo, VideoStream
 
 
@@ -27,15 +28,21 @@ class Produced:
     files: tuple[Path, ...]
     media: MediaInfo
     moments: tuple[int, ...] = ()
+    quality: dict[str, float] | None = None
+    """VMAF, SSIM and PSNR against the source, where a report was asked for."""
+
+
+_OUR_OWN = ("main.key", "pass")
+"""Files beside the output that are no output: keys, and what a first pass measured."""
 
 
 def written_files(render: Render, directory: Path) -> list[Path]:
     """The files of a render in order: the main file first, then numbered ones by their number."""
     folder = directory / render.name
-    found = [path for path in folder.iterdir() if path.is_file()]
+    found = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(_OUR_OWN)]
     main = [path for path in found if path.name == render.file]
     rest = [path for path in found if path.name != render.file]
-    return main + sorted(rest, key=lambda path: (len(path.name), path.name))
+    return main + sorted(rest, key=lambda path: (not path.name.startswith("init"), len(path.name), path.name))
 
 
 def probed_files(render: Render, files: list[Path]) -> list[Path]:
@@ -60,6 +67,9 @@ def check(render: Render, source: MediaInfo, files: list[Path], facts: list[Medi
 
 def _check_pictures(render: Render, source: MediaInfo, files: list[Path], media: list[MediaInfo]) -> Produced:
     picture = render.video
+    if isinstance(picture, Waveform):
+        _check_picture(files[0].name, media[0], picture.codec, picture.size)
+        return Produced(render, tuple(files), media[0])
     assert isinstance(picture, Picture)  # noqa: S101
     width, height = picture.size.width, picture.size.height
     if picture.tile is not None:
@@ -97,39 +107,49 @@ def _assign_moments(render: Render, frames: Moments, files: list[Path], media: l
 
 
 def _check_streams(render: Render, media: MediaInfo) -> None:
-    _check_codec("video", render.video, media.picture.codec if media.picture else None)
-    _check_codec("audio", render.audio, media.sound.codec if media.sound else None)
-    if isinstance(render.video, Picture) and media.picture is not None:
-        size, found = render.video.size, media.picture
+    video = render.video
+    assert not isinstance(video, Waveform)  # noqa: S101  those are pictures
+    _check_codecs("video", [video] if video is not None else [], [media.picture.codec] if media.picture else [])
+    _check_codecs("audio", render.audio, [sound.codec for sound in media.audio])
+    if isinstance(video, Picture) and media.picture is not None:
+        size, found = video.size, media.picture
         if (found.width, found.height) != (size.width, size.height):
             message = f"the output is {found.width}×{found.height}, not {size.width}×{size.height}"
             raise MediaError("InternalError", message)
 
 
-def _check_codec(kind: str, wanted: Picture | Sound | Copy | None, found: str | None) -> None:
-    if wanted is None and found is not None:
+def _check_codecs(kind: str, wanted: Sequence[Picture | Sound | Copy], found: Sequence[str]) -> None:
+    if len(found) > len(wanted):
         raise MediaError("InternalError", f"the output has a stream of {kind} that nobody asked for")
-    if wanted is not None and found != wanted.codec:
-        raise MediaError("InternalError", f"the output's {kind} is {found or 'missing'}, not {wanted.codec}")
+    for index, stream in enumerate(wanted):
+        got = found[index] if index < len(found) else "missing"
+        if got != stream.codec:
+            raise MediaError("InternalError", f"the output's {kind} is {got}, not {stream.codec}")
 
 
 def _check_duration(render: Render, source: MediaInfo, media: MediaInfo) -> None:
     """Not shorter than the source's part by more than a few frames; the header of a source may round."""
+    more = render.join.seconds if render.join else 0.0
     if isinstance(render.video, Picture) and source.picture is not None and media.picture is not None:
         known = source.picture.duration
-        expected = render.window.length(known or source.duration)
-        tolerance = _tolerance(source.picture, exact=bool(known))
+        expected = render.window.length(known or source.duration) + more
+        tolerance = _tolerance(source.picture, exact=bool(known) and not more) + 0.1 * more
+        # A frame lasts as long as the rate says: a GIF of 2 frames a second ends up to half a second early.
+        rate = render.video.frames.fps if isinstance(render.video.frames, Steady) else None
+        tolerance += float(2 / rate) if rate else 0.0
         if media.picture.duration < expected - tolerance:
             raise _shorter(f"{media.picture.duration:.2f} s of {expected:.2f} s of video", source)
-        rate = render.video.frames.fps if isinstance(render.video.frames, Steady) else None
         if rate and known and media.picture.frames < (expected - tolerance) * rate - 2:
             raise _shorter(f"{media.picture.frames} of {float(expected * rate):.0f} frames", source)
     elif render.video is None and source.sound is not None and media.sound is not None:
-        expected = render.window.length(source.sound.duration or source.duration)
+        longest = max(source.audio, key=lambda stream: stream.duration)
+        if any(sound.track.path for sound in render.audio):
+            return  # a further track is as long as it is
+        expected = render.window.length(min(s.duration or source.duration for s in (source.sound, longest)))
         if media.sound.duration < expected - max(0.5, 0.01 * expected):
             raise _shorter(f"{media.sound.duration:.2f} s of {expected:.2f} s of audio", source)
     else:
-        expected = render.window.length(source.duration)
+        expected = render.window.length(source.duration) + more
         if media.duration < expected - max(1.0, 0.01 * expected):
             raise _shorter(f"{media.duration:.2f} s of {expected:.2f} s", source)
 

@@ -10,76 +10,20 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from watcher.model.audio import AudioTemplate, AudioTemplateUpdate
 from watcher.model.base import Value
-from watcher.model.templates import (
-    AudioTemplate,
-    AudioTemplateUpdate,
-    TranscodeTemplate,
-    VideoTemplate,
-    VideoTemplateUpdate,
+from watcher.model.dress import (
+    AddOnAudio,
+    AddOnSubtitle,
+    DrmInfo,
+    HeadTailParameter,
+    MosaicInput,
+    SubtitleTemplate,
+    WatermarkInput,
 )
-
-
-class CosOutputStorage(Value):
-    """A COS bucket for results; a missing half is inherited from the level above."""
-
-    bucket: str | None = None
-    region: str | None = None
-
-
-class S3OutputStorage(Value):
-    """An S3 bucket for results. Its key pair belongs in the settings, under ``storages``."""
-
-    s3_bucket: str
-    s3_region: str | None = None
-
-
-class OutputStorage(Value):
-    """Where results go; contract workflows.md, section 3."""
-
-    type: Literal["COS", "AWS-S3"]
-    cos_output_storage: CosOutputStorage | None = None
-    s3_output_storage: S3OutputStorage | None = None
-
-    @model_validator(mode="after")
-    def _fits_its_type(self) -> OutputStorage:
-        if self.type == "AWS-S3" and self.s3_output_storage is None:
-            raise ValueError("S3OutputStorage is required when Type is AWS-S3")
-        if self.type == "COS" and self.s3_output_storage is not None:
-            raise ValueError("S3OutputStorage does not go with Type COS")
-        if self.type == "AWS-S3" and self.cos_output_storage is not None:
-            raise ValueError("CosOutputStorage does not go with Type AWS-S3")
-        return self
-
-    @property
-    def bucket(self) -> str | None:
-        """The bucket named, or None when it is inherited."""
-        if self.s3_output_storage is not None:
-            return self.s3_output_storage.s3_bucket
-        return self.cos_output_storage.bucket if self.cos_output_storage else None
-
-
-def _relative(value: str) -> str:
-    if value.startswith("/"):
-        raise ValueError("must be a relative path, without a leading '/'")
-    return value
-
-
-RelativePath = Annotated[str, AfterValidator(_relative)]
-
-
-class NumberFormat(Value):
-    """How ``{number}`` is written; contract pipelines.md, section 1.4."""
-
-    initial_value: int = Field(default=0, ge=0)
-    increment: int = Field(default=1, ge=0)
-    min_length: int = Field(default=1, ge=0, le=64)
-    place_holder: str = Field(default="0", max_length=1)
-
-    def render(self, index: int) -> str:
-        """The text of the ``index``-th number, counted from 0."""
-        text = str(self.initial_value + index * self.increment)
-        return text.rjust(self.min_length, self.place_holder) if self.place_holder else text
+from watcher.model.resources import MediaInputInfo, NumberFormat, OutputStorage, RelativePath
+from watcher.model.templates import AdaptiveStreamTemplate, TranscodeTemplate
+from watcher.model.video import TehdConfig, VideoTemplate, VideoTemplateUpdate
 
 
 class StepInput(Value):
@@ -95,6 +39,19 @@ class StepInput(Value):
         return KINDS[type(self)]
 
 
+Watermarks = Annotated[tuple[WatermarkInput, ...], Field(max_length=10)]
+
+
+def _plain_images(marks: tuple[WatermarkInput, ...]) -> tuple[WatermarkInput, ...]:
+    for mark in marks:
+        if mark.raw_parameter is not None or mark.text_content or mark.svg_content:
+            raise ValueError("pictures take image watermarks by their template only")
+    return marks
+
+
+ImageWatermarks = Annotated[Watermarks, AfterValidator(_plain_images)]
+
+
 class RawTranscodeParameter(TranscodeTemplate):
     """A whole transcode template inside the sub-task, read when ``definition`` is 0."""
 
@@ -107,14 +64,18 @@ class OverrideTranscodeParameter(Value):
     remove_audio: Literal[0, 1] | None = None
     video_template: VideoTemplateUpdate | None = None
     audio_template: AudioTemplateUpdate | None = None
+    tehd_config: TehdConfig | None = None
+    subtitle_template: SubtitleTemplate | None = None
+    addon_audio_stream: tuple[MediaInputInfo, ...] = Field(default=(), max_length=16)
+    add_on_subtitles: tuple[AddOnSubtitle, ...] = Field(default=(), max_length=16)
 
     def apply(self, template: TranscodeTemplate) -> TranscodeTemplate:
         """The template with every member given here put in its place; raises ValueError if it no longer fits."""
         changed = template.model_dump(exclude_none=True)
-        for field in ("container", "remove_video", "remove_audio"):
+        for field in ("container", "remove_video", "remove_audio", "tehd_config", "subtitle_template"):
             value = getattr(self, field)
             if value is not None:
-                changed[field] = value
+                changed[field] = value.model_dump(exclude_none=True) if isinstance(value, Value) else value
         for field, model in (("video_template", VideoTemplate), ("audio_template", AudioTemplate)):
             update = getattr(self, field)
             if update is not None:
@@ -132,6 +93,9 @@ class TranscodeInput(StepInput):
     end_time_offset: float = 0.0
     segment_object_name: RelativePath | None = None
     object_number_format: NumberFormat | None = None
+    watermark_set: Watermarks = ()
+    mosaic_set: tuple[MosaicInput, ...] = Field(default=(), max_length=10)
+    head_tail_parameter: HeadTailParameter | None = None
 
     @model_validator(mode="after")
     def _has_one_set_of_parameters(self) -> TranscodeInput:
@@ -173,6 +137,7 @@ class SnapshotByTimeOffsetInput(StepInput):
     ext_time_offset_set: tuple[TimePoint, ...] = Field(default=(), max_length=1000)
     time_offset_set: tuple[Annotated[float, Field(ge=0)], ...] = Field(default=(), max_length=1000)
     object_number_format: NumberFormat | None = None
+    watermark_set: ImageWatermarks = ()
 
     @model_validator(mode="after")
     def _has_a_time(self) -> SnapshotByTimeOffsetInput:
@@ -191,6 +156,7 @@ class SampleSnapshotInput(StepInput):
     """Contract pipelines.md, section 5."""
 
     object_number_format: NumberFormat | None = None
+    watermark_set: ImageWatermarks = ()
 
 
 class ImageSpriteInput(StepInput):
@@ -200,28 +166,81 @@ class ImageSpriteInput(StepInput):
     object_number_format: NumberFormat | None = None
 
 
+class AnimatedGraphicInput(StepInput):
+    """Contract pipelines.md, section 3."""
+
+    start_time_offset: float
+    end_time_offset: float
+
+
+class AdaptiveDynamicStreamingInput(StepInput):
+    """Contract pipelines.md, section 7."""
+
+    watermark_set: Watermarks = ()
+    sub_stream_object_name: RelativePath | None = None
+    segment_object_name: RelativePath | None = None
+    add_on_subtitles: tuple[AddOnSubtitle, ...] = Field(default=(), max_length=16)
+    drm_info: DrmInfo | None = None
+    definition_type: Literal["Common", "PureAudio"] | None = None
+    subtitle_template: SubtitleTemplate | None = None
+    key_pts_list: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(max_length=10_000)] = ()
+    """Milliseconds at which every rendition has a key frame and a cut."""
+    add_on_audios: tuple[AddOnAudio, ...] = Field(default=(), max_length=16)
+    std_ext_stream_infos: tuple[AdaptiveStreamTemplate, ...] = Field(default=(), max_length=10)
+
+    @model_validator(mode="after")
+    def _has_one_default(self) -> AdaptiveDynamicStreamingInput:
+        for name, items in (("AddOnAudios", self.add_on_audios), ("AddOnSubtitles", self.add_on_subtitles)):
+            if sum(1 for item in items if item.default_track) > 1:
+                raise ValueError(f"at most one of {name} can be the DefaultTrack")
+        return self
+
+
+class WaveformInput(StepInput):
+    """Ours: a picture of the sound."""
+
+
+class CommandInput(StepInput):
+    """Ours, for configuration files only: a program that runs over the object, and whose files are results.
+
+    ``command`` is an argument list, never a shell's line; ``{input}`` is the source's file, ``{output}`` the
+    folder whose files are uploaded under OutputDir.
+    """
+
+    definition: int = 0
+    name: str = Field(default="command", pattern=r"^[\w-]{1,64}$")
+    command: Annotated[tuple[str, ...], Field(min_length=1, max_length=256)]
+    timeout: float = Field(default=3600.0, gt=0, le=86_400)
+    """Seconds."""
+    network: bool = False
+    """Whether the program may open connections (where the containment can forbid it)."""
+
+
 KINDS: dict[type[StepInput], str] = {
     TranscodeInput: "transcode",
+    AnimatedGraphicInput: "animated_graphic",
     SnapshotByTimeOffsetInput: "snapshot_by_time_offset",
     SampleSnapshotInput: "sample_snapshot",
     ImageSpriteInput: "image_sprite",
+    AdaptiveDynamicStreamingInput: "adaptive_dynamic_streaming",
+    WaveformInput: "waveform",
+    CommandInput: "command",
 }
 
 
 class MediaProcessTask(Value):
-    """The sub-tasks of a workflow; contract workflows.md, section 1.2."""
+    """The sub-tasks of a workflow; contract workflows.md, section 1.2. The last two sets are ours."""
 
     transcode_task_set: tuple[TranscodeInput, ...] = ()
+    animated_graphic_task_set: tuple[AnimatedGraphicInput, ...] = ()
     snapshot_by_time_offset_task_set: tuple[SnapshotByTimeOffsetInput, ...] = ()
     sample_snapshot_task_set: tuple[SampleSnapshotInput, ...] = ()
     image_sprite_task_set: tuple[ImageSpriteInput, ...] = ()
+    adaptive_dynamic_streaming_task_set: tuple[AdaptiveDynamicStreamingInput, ...] = ()
+    waveform_task_set: tuple[WaveformInput, ...] = ()
+    command_task_set: tuple[CommandInput, ...] = ()
 
     @property
     def steps(self) -> tuple[StepInput, ...]:
         """All sub-tasks, in the order their results are reported."""
-        return (
-            *self.transcode_task_set,
-            *self.snapshot_by_time_offset_task_set,
-            *self.sample_snapshot_task_set,
-            *self.image_sprite_task_set,
-        )
+        return tuple(step for name in type(self).model_fields for step in getattr(self, name))

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+HDR_TRANSFERS = {"smpte2084": "hdr10", "arib-std-b67": "hlg"}
+"""Transfer functions of high dynamic range, and what the contract calls them."""
 _H264_PROFILES = {"Constrained Baseline": "42C0", "Baseline": "4200", "Main": "4D40", "High": "6400", "High 10": "6E00"}
 _AAC_OBJECTS = {"LC": 2, "HE-AAC": 5, "HE-AACv2": 29}
 
@@ -31,6 +33,29 @@ class VideoStream:
     profile: str = ""
     level: int = 0
     attached_picture: bool = False
+    sar: Fraction = Fraction(1)
+    """Shape of a pixel, width by height, after rotation."""
+    start: float = 0.0
+    """Presentation time of the first frame in seconds, as the container has it."""
+
+    @property
+    def is_hdr(self) -> bool:
+        """Whether the picture is of high dynamic range (PQ or HLG)."""
+        return self.color_transfer in HDR_TRANSFERS
+
+    @property
+    def rfc6381(self) -> str | None:
+        """The ``codecs`` parameter of RFC 6381; None where the profile or level is not known."""
+        if self.level <= 0 and self.codec != "av1":
+            return None
+        if self.codec == "h264" and self.profile in _H264_PROFILES:
+            return f"avc1.{_H264_PROFILES[self.profile]}{self.level:02X}".lower()
+        if self.codec == "hevc":
+            profile = "2.4" if self.bit_depth == 10 else "1.6"
+            return f"hvc1.{profile}.L{self.level}.B0"
+        if self.codec == "av1":
+            return f"av01.0.{max(0, self.level):02d}M.{self.bit_depth:02d}"
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +69,14 @@ class AudioStream:
     bitrate: int
     duration: float
     profile: str = ""
+    language: str = ""
+
+    @property
+    def rfc6381(self) -> str | None:
+        """The ``codecs`` parameter of RFC 6381."""
+        if self.codec == "aac":
+            return f"mp4a.40.{_AAC_OBJECTS.get(self.profile, 2)}"
+        return {"mp3": "mp4a.40.34", "ac3": "ac-3", "eac3": "ec-3", "opus": "opus", "flac": "fLaC"}.get(self.codec)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +127,6 @@ class MediaInfo:
 
 
 def _video_item(stream: VideoStream) -> dict[str, Any]:
-    hdr = {"smpte2084": "hdr10", "arib-std-b67": "hlg"}.get(stream.color_transfer, "sdr")
     return {
         "bitrate": stream.bitrate,
         "height": stream.height,
@@ -104,25 +136,19 @@ def _video_item(stream: VideoStream) -> dict[str, Any]:
         "color_primaries": stream.color_primaries or None,
         "color_space": stream.color_space or None,
         "color_transfer": stream.color_transfer or None,
-        "hdr_type": hdr,
-        "codecs": _rfc6381_video(stream),
+        "hdr_type": HDR_TRANSFERS.get(stream.color_transfer, "sdr"),
+        "codecs": stream.rfc6381,
         "fps_numerator": stream.fps.numerator,
         "fps_denominator": stream.fps.denominator,
     }
 
 
 def _audio_item(stream: AudioStream) -> dict[str, Any]:
-    number = _AAC_OBJECTS.get(stream.profile) if stream.codec == "aac" else None
     return {
         "bitrate": stream.bitrate,
         "sampling_rate": stream.sample_rate,
         "codec": stream.codec,
         "channel": stream.channels,
-        "codecs": f"mp4a.40.{number}" if number else None,
+        "codecs": stream.rfc6381,
         "loudness": None,
     }
-
-
-def _rfc6381_video(stream: VideoStream) -> str | None:
-    profile = _H264_PROFILES.get(stream.profile) if stream.codec == "h264" else None
-    return f"avc1.{profile}{stream.level:02X}".lower() if profile and stream.level > 0 else None

@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass, field
 
 from watcher.errors import MediaError
-from watcher.model.inputs import NumberFormat
 from watcher.model.objects import directory_of
+from watcher.model.resources import NumberFormat
 from watcher.model.triggers import extension_of
 
 VARIABLES = (
@@ -49,20 +49,26 @@ class Naming:
         pattern: str,
         extension: str,
         *,
-        number: int | None = None,
+        number: int | str | None = None,
         suffix: str = "_{number}",
         several: bool = False,
+        sub_stream: int | None = None,
     ) -> str:
         """The key of one output file.
 
-        ``number`` counts from 0. ``several`` says that the step makes more than one file, so that a
+        ``number`` counts from 0, or is a word that stands in its place; ``sub_stream`` counts the renditions of a
+        ladder. ``several`` says that the step makes more than one file, so that a
         pattern without any ``{number}`` gets ``suffix`` rather than overwriting itself.
         """
         if several and "{number}" not in pattern and "{segmentNumber}" not in pattern:
             stem, dot, tail = pattern.rpartition(".")
             pattern = f"{stem}{suffix}{dot}{tail}" if dot and "/" not in tail else f"{pattern}{suffix}"
-        path = self._fill(self._with_extension(pattern, extension), extension, number)
+        path = self._fill(self._with_extension(pattern, extension), extension, number, sub_stream)
         return self._place(path)
+
+    def literal(self, path: str) -> str:
+        """The key of a file whose name is not ours to choose: only a leading ``{inputName}`` is filled in."""
+        return self._place(path.replace("{inputName}", self._values("", None)["inputName"], 1))
 
     def echo(self, pattern: str, *, absolute: bool = False) -> str:
         """The pattern as results show it: filled in, but for what differs from file to file."""
@@ -77,14 +83,14 @@ class Naming:
             return pattern
         return f"{pattern}.{{format}}"
 
-    def _fill(self, pattern: str, extension: str, number: int | None) -> str:
-        values = self._values(extension, number)
+    def _fill(self, pattern: str, extension: str, number: int | str | None, sub_stream: int | None) -> str:
+        values = self._values(extension, number) | {"subStreamNumber": str(sub_stream or 0)}
         return _VARIABLE.sub(lambda match: values.get(match[1], match[0]), pattern)
 
-    def _values(self, extension: str, number: int | None) -> dict[str, str]:
+    def _values(self, extension: str, number: int | str | None) -> dict[str, str]:
         name = posixpath.basename(self.key)
         source_extension = extension_of(self.key)
-        text = None if number is None else self.number_format.render(number)
+        text = self.number_format.render(number) if isinstance(number, int) else number
         return {
             "inputName": name[: -len(source_extension) - 1] if source_extension else name,
             "inputFormat": source_extension,

@@ -6,126 +6,21 @@ source", or "in proportion" when the other side is given. Only fields that do so
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
+from watcher.model.audio import AUDIO_CODECS, AudioTemplate
 from watcher.model.base import Value
+from watcher.model.dress import SubtitleTemplate, WatermarkTemplate
+from watcher.model.enhance import EnhanceConfig
+from watcher.model.video import VIDEO_CODECS, Fill, Side, TehdConfig, VideoTemplate
 
-VideoCodec = Literal["h264", "h265", "copy"]
-AudioCodec = Literal["aac", "mp3", "mp2", "flac", "opus", "ac3", "pcm16", "pcm24", "copy"]
-Fill = Literal["stretch", "black", "white", "gauss"]
 Switch = Literal[0, 1]
-Side = Annotated[int, Field(ge=0, le=4096)]
 
-AUDIO_ONLY_CONTAINERS = frozenset({"mp3", "flac", "ogg", "m4a", "wav"})
-VIDEO_CONTAINERS = frozenset({"mp4", "mov", "mkv", "flv", "hls", "ts"})
-AUDIO_CODECS: dict[str, tuple[str, ...]] = {
-    "mp4": ("aac", "mp3", "mp2", "ac3", "copy"),
-    "mov": ("aac", "mp3", "ac3", "pcm16", "pcm24", "copy"),
-    "mkv": ("aac", "mp3", "mp2", "ac3", "flac", "opus", "pcm16", "pcm24", "copy"),
-    "flv": ("aac", "mp3", "copy"),
-    "hls": ("aac", "mp3", "copy"),
-    "ts": ("aac", "mp3", "mp2", "ac3", "copy"),
-    "mp3": ("mp3", "copy"),
-    "flac": ("flac", "copy"),
-    "ogg": ("flac", "opus", "copy"),
-    "m4a": ("aac", "ac3", "copy"),
-    "wav": ("pcm16", "pcm24", "copy"),
-}
-VIDEO_CODECS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("mp4", "mov", "mkv", "hls", "ts"), ("h264", "h265", "copy")),
-    "flv": ("h264", "copy"),
-}
+VIDEO_CONTAINERS = frozenset(VIDEO_CODECS)
+AUDIO_ONLY_CONTAINERS = frozenset(AUDIO_CODECS) - VIDEO_CONTAINERS
 EXTENSIONS = {"hls": "m3u8"}
-
-
-class VideoTemplateUpdate(Value):
-    """Every member optional: what ``OverrideParameter.VideoTemplate`` may hold."""
-
-    codec: VideoCodec | None = None
-    fps: Annotated[int, Field(ge=0, le=120)] | None = None
-    bitrate: Annotated[int, Field(ge=0, le=100_000)] | None = None
-    resolution_adaptive: Literal["open", "close"] | None = None
-    width: Side | None = None
-    height: Side | None = None
-    gop: Annotated[int, Field(ge=0, le=100_000)] | None = None
-    gop_unit: Literal["frame", "second"] | None = None
-    fill_type: Fill | None = None
-    vcrf: Annotated[int, Field(ge=0, le=100)] | None = None
-    """0–51; 100 goes back to automatic."""
-    mode: Literal["VBR", "ABR", "CBR", "VCRF"] | None = None
-    hls_time: Annotated[int, Field(ge=0, le=10)] | None = None
-    video_profile: Literal["baseline", "main", "high", "default"] | None = None
-    video_level: str | None = None
-    bframes: Annotated[int, Field(ge=-1, le=16)] | None = None
-    bit_depth: Literal[8, 10] | None = None
-
-
-class VideoTemplate(Value):
-    """Contract templates.md, section 2. ``codec`` ``copy`` re-packages without encoding."""
-
-    codec: VideoCodec
-    fps: Annotated[int, Field(ge=0, le=120)] = 0
-    bitrate: Annotated[int, Field(ge=0, le=100_000)] = 0
-    resolution_adaptive: Literal["open", "close"] = "open"
-    width: Side = 0
-    height: Side = 0
-    gop: Annotated[int, Field(ge=0, le=100_000)] = 0
-    gop_unit: Literal["frame", "second"] = "frame"
-    fill_type: Fill = "black"
-    vcrf: Annotated[int, Field(ge=0, le=100)] | None = None
-    mode: Literal["VBR", "ABR", "CBR", "VCRF"] = "VBR"
-    hls_time: Annotated[int, Field(ge=0, le=10)] = 0
-    video_profile: Literal["baseline", "main", "high", "default"] = "default"
-    video_level: str = ""
-    bframes: Annotated[int, Field(ge=-1, le=16)] | None = None
-    bit_depth: Literal[8, 10] = 8
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> VideoTemplate:
-        if self.bitrate and self.bitrate < 128:
-            raise ValueError("Bitrate must be 0 (automatic) or from 128 to 100000 kbit/s")
-        if self.vcrf is not None and 51 < self.vcrf < 100:
-            raise ValueError("Vcrf must be from 0 to 51, or 100 for automatic")
-        if self.mode in ("ABR", "CBR") and not self.bitrate and self.codec != "copy":
-            raise ValueError(f"Mode {self.mode} needs a Bitrate")
-        if self.codec == "h265" and self.video_profile != "default":
-            raise ValueError("VideoProfile applies to h264 only")
-        if self.codec == "h264" and self.bit_depth == 10 and self.video_profile != "default":
-            raise ValueError("VideoProfile does not go with BitDepth 10")
-        if self.resolution_adaptive == "open" and self.width and self.height and self.width < self.height:
-            raise ValueError("with ResolutionAdaptive 'open' Width is the long side: it must not be below Height")
-        for name, side in (("Width", self.width), ("Height", self.height)):
-            if side and side < 128:
-                raise ValueError(f"{name} must be 0 or from 128 to 4096")
-        return self
-
-
-class AudioTemplateUpdate(Value):
-    """Every member optional: what ``OverrideParameter.AudioTemplate`` may hold."""
-
-    codec: AudioCodec | None = None
-    bitrate: Annotated[int, Field(ge=0, le=6144)] | None = None
-    sample_rate: Annotated[int, Field(ge=0, le=192_000)] | None = None
-    audio_channel: Literal[0, 1, 2, 6] | None = None
-
-
-class AudioTemplate(Value):
-    """Contract templates.md, section 3."""
-
-    codec: AudioCodec
-    bitrate: Annotated[int, Field(ge=0, le=6144)] = 0
-    sample_rate: Annotated[int, Field(ge=0, le=192_000)] = 0
-    audio_channel: Literal[0, 1, 2, 6] = 2
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> AudioTemplate:
-        if self.bitrate and self.bitrate < 24:  # preset 1100 has 24 although the text says 26
-            raise ValueError("Bitrate must be 0 (as the source) or at least 24 kbit/s")
-        if self.codec == "mp3" and self.audio_channel == 6:
-            raise ValueError("mp3 has at most 2 channels")
-        return self
 
 
 class TranscodeTemplate(Value):
@@ -138,6 +33,12 @@ class TranscodeTemplate(Value):
     remove_audio: Switch = 0
     video_template: VideoTemplate | None = None
     audio_template: AudioTemplate | None = None
+    tehd_config: TehdConfig | None = None
+    enhance_config: EnhanceConfig | None = None
+    subtitle_template: SubtitleTemplate | None = None
+    """Read in a RawParameter or an OverrideParameter; a stored template has none in the model."""
+    quality_report: Switch = 0
+    """Ours. 1: each output is compared with its source, and VMAF, SSIM and PSNR are in the result."""
 
     @property
     def keeps_video(self) -> bool:
@@ -150,17 +51,29 @@ class TranscodeTemplate(Value):
         return EXTENSIONS.get(self.container, self.container)
 
     @model_validator(mode="after")
-    def _fits_together(self) -> TranscodeTemplate:
+    def _has_what_it_keeps(self) -> TranscodeTemplate:
         known = sorted(VIDEO_CONTAINERS | AUDIO_ONLY_CONTAINERS)
         if self.container not in known:
             raise ValueError(f"Container {self.container!r} is not supported; use one of {', '.join(known)}")
         if self.remove_video and self.remove_audio:
             raise ValueError("RemoveVideo and RemoveAudio together leave nothing")
+        if self.remove_audio and not self.keeps_video:
+            raise ValueError(f"{self.container} holds audio only, so RemoveAudio leaves nothing")
+        return self
+
+    @model_validator(mode="after")
+    def _video_fits(self) -> TranscodeTemplate:
         if self.keeps_video:
             if self.video_template is None:
                 raise ValueError("VideoTemplate is required unless RemoveVideo is 1")
             if self.video_template.codec not in VIDEO_CODECS[self.container]:
                 raise ValueError(f"video codec {self.video_template.codec} does not go into {self.container}")
+            if self.video_template.segment_type and self.container != "hls":
+                raise ValueError("SegmentType applies to hls only")
+        return self
+
+    @model_validator(mode="after")
+    def _audio_fits(self) -> TranscodeTemplate:
         if not self.remove_audio:
             if self.audio_template is None:
                 raise ValueError("AudioTemplate is required unless RemoveAudio is 1")
@@ -169,8 +82,6 @@ class TranscodeTemplate(Value):
                     f"audio codec {self.audio_template.codec} does not go into {self.container}; "
                     f"use one of {', '.join(AUDIO_CODECS[self.container])}"
                 )
-        elif not self.keeps_video:
-            raise ValueError(f"{self.container} holds audio only, so RemoveAudio leaves nothing")
         return self
 
 
@@ -230,12 +141,114 @@ class ImageSpriteTemplate(Value):
         return self
 
 
-Template = TranscodeTemplate | SnapshotByTimeOffsetTemplate | SampleSnapshotTemplate | ImageSpriteTemplate
+class AnimatedGraphicTemplate(Value):
+    """A moving picture without sound; contract templates.md, section 6."""
+
+    name: str = Field(default="", max_length=64)
+    comment: str = Field(default="", max_length=256)
+    fps: int = Field(ge=1, le=30)
+    width: Side = 0
+    height: Side = 0
+    resolution_adaptive: Literal["open", "close"] = "open"
+    format: Literal["gif", "webp"] = "gif"
+    quality: int = Field(default=75, ge=1, le=100)
+
+
+class WaveformTemplate(Value):
+    """Ours: the shape of the sound as a picture."""
+
+    name: str = Field(default="", max_length=64)
+    comment: str = Field(default="", max_length=256)
+    width: int = Field(default=1800, ge=16, le=16_384)
+    height: int = Field(default=280, ge=16, le=4096)
+    format: Literal["png", "jpg", "webp"] = "png"
+    color: str = Field(default="0x3366CC", pattern=r"^0x[0-9a-fA-F]{6}$")
+    split_channels: Switch = 0
+
+
+class AdaptiveStreamTemplate(Value):
+    """One rung of a ladder; contract templates.md, section 8."""
+
+    video: VideoTemplate | None = None
+    audio: AudioTemplate
+    remove_audio: Switch = 0
+    remove_video: Switch = 0
+    audio_list: tuple[AudioTemplate, ...] = Field(default=(), max_length=64)
+
+    @model_validator(mode="after")
+    def _has_something(self) -> AdaptiveStreamTemplate:
+        if self.remove_audio and self.remove_video:
+            raise ValueError("RemoveVideo and RemoveAudio together leave nothing")
+        if self.video is None and not self.remove_video:
+            raise ValueError("Video is required unless RemoveVideo is 1")
+        if self.video is not None and not self.remove_video and self.video.codec not in ("h264", "h265", "av1"):
+            raise ValueError(f"Video.Codec {self.video.codec} does not go into a ladder; use h264, h265 or av1")
+        for audio in (self.audio, *self.audio_list):
+            if not self.remove_audio and audio.codec not in ("aac", "mp3", "ac3", "eac3"):
+                raise ValueError(f"Audio.Codec {audio.codec} does not go into a ladder; use aac, mp3, ac3 or eac3")
+        return self
+
+
+SegmentType = Literal[
+    "ts-segment", "ts-byterange", "mp4-segment", "mp4-byterange",
+    "ts-ts-segment", "ts-ts-byterange", "mp4-mp4-segment", "mp4-mp4-byterange",
+]  # fmt: skip
+
+
+class AdaptiveDynamicStreamingTemplate(Value):
+    """A ladder of renditions under one manifest; contract templates.md, section 8."""
+
+    format: Literal["HLS", "MPEG-DASH"]
+    stream_infos: tuple[AdaptiveStreamTemplate, ...] = Field(min_length=1, max_length=10)
+    name: str = Field(default="", max_length=64)
+    comment: str = Field(default="", max_length=256)
+    disable_higher_video_bitrate: Switch = 0
+    disable_higher_video_resolution: Switch = 0
+    pure_audio: Switch = 0
+    segment_type: SegmentType | None = None
+    encryption: Literal["", "SimpleAES"] = ""
+    """Ours: what preset 12 has, a ladder that is not made without a DrmInfo."""
+
+    @property
+    def segments(self) -> SegmentType:
+        """The segment type in force: DASH has single files only."""
+        return self.segment_type or ("mp4-mp4-byterange" if self.format == "MPEG-DASH" else "ts-segment")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> AdaptiveDynamicStreamingTemplate:
+        if self.format == "MPEG-DASH" and self.segments not in ("mp4-byterange", "mp4-mp4-byterange"):
+            raise ValueError("MPEG-DASH goes with SegmentType mp4-byterange or mp4-mp4-byterange only")
+        if self.pure_audio and any(not stream.remove_video for stream in self.stream_infos):
+            raise ValueError("PureAudio needs RemoveVideo 1 in every stream")
+        if not self.pure_audio and all(stream.remove_video for stream in self.stream_infos):
+            raise ValueError("no stream has a picture: set PureAudio to 1")
+        if self.encryption and self.format != "HLS":
+            raise ValueError("SimpleAES is for HLS")
+        for stream in self.stream_infos:
+            if stream.video is not None and stream.video.codec == "av1" and not self.segments.startswith("mp4"):
+                raise ValueError("av1 needs MP4 segments: set SegmentType to mp4-segment")
+        return self
+
+
+Template = (
+    TranscodeTemplate
+    | AnimatedGraphicTemplate
+    | SnapshotByTimeOffsetTemplate
+    | SampleSnapshotTemplate
+    | ImageSpriteTemplate
+    | AdaptiveDynamicStreamingTemplate
+    | WaveformTemplate
+    | WatermarkTemplate
+)
 
 FAMILIES: dict[str, type[Template]] = {
     "transcode": TranscodeTemplate,
+    "animated_graphic": AnimatedGraphicTemplate,
     "snapshot_by_time_offset": SnapshotByTimeOffsetTemplate,
     "sample_snapshot": SampleSnapshotTemplate,
     "image_sprite": ImageSpriteTemplate,
+    "adaptive_dynamic_streaming": AdaptiveDynamicStreamingTemplate,
+    "waveform": WaveformTemplate,
+    "watermark": WatermarkTemplate,
 }
-"""The template of each kind of step; a definition is unique within its family only."""
+"""The template of each family; a definition is unique within its family only."""

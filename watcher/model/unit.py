@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from watcher.model.dress import Watermark, WatermarkInput
 from watcher.model.inputs import StepInput
 from watcher.model.objects import ObjectInfo
 from watcher.model.task import StepResult
@@ -16,7 +17,7 @@ class PlannedStep:
     """A sub-task with everything resolved. ``template`` is None when ``problem`` says why there is none.
 
     ``storage`` is the name of the output storage, ``storage_echo`` its wire structure in snake_case,
-    ``directory`` the output directory (``/…/``).
+    ``directory`` the output directory (``/…/``), ``watermarks`` those of the sub-task with their parameters.
     """
 
     spec: StepInput
@@ -25,6 +26,7 @@ class PlannedStep:
     storage_echo: dict[str, Any]
     directory: str
     problem: tuple[str, str] | None = None
+    watermarks: tuple[tuple[WatermarkInput, Watermark], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from watcher.model.base import Value
-from watcher.model.inputs import MediaProcessTask, OutputStorage
+from watcher.model.inputs import MediaProcessTask
+from watcher.model.resources import OutputStorage
 
 DEFAULT_COS_FORMATS = frozenset({
     "mp4", "ts", "flv", "wmv", "asf", "rm", "rmvb", "mpg", "mpeg", "3gp", "mov", "webm", "mkv", "avi", "m4v",

@@ -19,8 +19,11 @@ _MEMBERS = {
     "sample_snapshot": ("SampleSnapshot", "SampleSnapshotTask"),
     "image_sprite": ("ImageSprites", "ImageSpriteTask"),
     "adaptive_dynamic_streaming": ("AdaptiveDynamicStreaming", "AdaptiveDynamicStreamingTask"),
+    "waveform": ("Waveform", "WaveformTask"),
+    "command": ("Command", "CommandTask"),
 }
-"""Type and member of a MediaProcessTaskResult for each kind of step."""
+"""Type and member of a MediaProcessTaskResult for each kind of step; the last two are ours."""
+_OURS = frozenset({"WaveformTask", "CommandTask"})
 
 
 def _iso(moment: float | None) -> str:
@@ -58,7 +61,8 @@ def _step_result(kind: str, result: StepResult) -> dict[str, Any]:
     else:
         body["BeginProcessTime"] = _iso(result.begin_time)
         body["FinishTime"] = _iso(result.finish_time)
-    return {"Type": type_name, **{other: None for _, other in _MEMBERS.values()}, member: body}
+    others = {other: None for _, other in _MEMBERS.values() if other not in _OURS}
+    return {"Type": type_name, **others, member: body}
 
 
 def workflow_task(task: Task) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,8 @@ from watcher.mps import wire
 
 SUFFIXES = (".yaml", ".yml", ".json")
 
-_TEMPLATE_KEYS = {
-    "TranscodeTemplateSet": "transcode",
-    "SnapshotByTimeOffsetTemplateSet": "snapshot_by_time_offset",
-    "SampleSnapshotTemplateSet": "sample_snapshot",
-    "ImageSpriteTemplateSet": "image_sprite",
-}
+_TEMPLATE_KEYS = {f"{wire.to_wire(family)}TemplateSet": family for family in FAMILIES}
+_TEMPLATE_KEYS["AnimatedGraphicsTemplateSet"] = _TEMPLATE_KEYS.pop("AnimatedGraphicTemplateSet")
 
 Templates = dict[tuple[str, int], Template]
 """Templates by kind of step and definition."""
@@ -57,7 +54,7 @@ def decode_workflow(body: object, where: str) -> Workflow:
 
 
 def _patterns(step: StepInput) -> Iterator[tuple[str, str]]:
-    for field in ("output_object_path", "segment_object_name", "web_vtt_object_name"):
+    for field in ("output_object_path", "segment_object_name", "web_vtt_object_name", "sub_stream_object_name"):
         pattern = getattr(step, field, None)
         if pattern:
             yield f"{wire.to_wire(step.kind)} {wire.to_wire(field)}", pattern
@@ -112,7 +109,7 @@ def _add_templates(path: Path, templates: Templates) -> None:
         for index, item in enumerate(items):
             where = f"{path}: {key}[{index}]"
             try:
-                definition, template = _decode_template(kind, item, where)
+                definition, template = _decode_template(kind, item, where, path.parent)
             except ConfigurationError as error:
                 problems.extend(error.problems)
                 continue
@@ -124,8 +121,23 @@ def _add_templates(path: Path, templates: Templates) -> None:
         raise ConfigurationError(problems)
 
 
-def _decode_template(kind: str, item: object, where: str) -> tuple[int, Template]:
+def _decode_template(kind: str, item: object, where: str, folder: Path) -> tuple[int, Template]:
     if not isinstance(item, dict) or not str(item.get("Definition", "")).isdecimal():
         raise ConfigurationError([Problem(f"{where}.Definition", "is required: the number that names the template")])
     rest = {key: value for key, value in item.items() if key != "Definition"}
+    image = rest.get("ImageTemplate")
+    if isinstance(image, dict) and "ImageFile" in image:
+        rest["ImageTemplate"] = _with_content(image, f"{where}.ImageTemplate", folder)
     return int(item["Definition"]), wire.decode(FAMILIES[kind], rest, where)
+
+
+def _with_content(image: dict[str, object], where: str, folder: Path) -> dict[str, object]:
+    """Ours: ``ImageFile`` names a picture beside the template's file, in place of the model's base64."""
+    rest = {key: value for key, value in image.items() if key != "ImageFile"}
+    if "ImageContent" in rest:
+        raise ConfigurationError([Problem(f"{where}.ImageFile", "does not go with ImageContent: give one of the two")])
+    try:
+        data = (folder / str(image["ImageFile"])).read_bytes()
+    except OSError as error:
+        raise ConfigurationError([Problem(f"{where}.ImageFile", f"can't be read: {error.strerror}")]) from None
+    return rest | {"ImageContent": base64.b64encode(data).decode()}

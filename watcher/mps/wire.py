@@ -22,6 +22,9 @@ _SPECIAL = {
     "aws_sqs": "AwsSQS",
     "vod_input_info": "VODInputInfo",
     "vod_output_storage": "VODOutputStorage",
+    "key_pts_list": "KeyPTSList",
+    "x_pos": "XPos",
+    "y_pos": "YPos",
 }
 _SPECIAL_BACK = {wire: name for name, wire in _SPECIAL.items()}
 _BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -34,39 +37,36 @@ NOT_SUPPORTED: dict[str, tuple[object, ...]] = {
     "AiContentReviewTask": (),
     "AiAnalysisTask": (),
     "AiRecognitionTask": (),
-    "AnimatedGraphicTaskSet": (),
-    "AdaptiveDynamicStreamingTaskSet": (),
     "VODOutputStorage": (),
     # sub-tasks
-    "WatermarkSet": (),
     "BlindWatermark": (),
-    "MosaicSet": (),
-    "HeadTailParameter": (),
     "ExtInfo": (),
-    # templates
-    "TEHDConfig": (),
-    "EnhanceConfig": (),
     "StdExtInfo": (),
-    "SubtitleTemplate": (),
-    "AddonAudioStream": (),
-    "AddOnSubtitles": (),
-    "FpsDenominator": (0, 1),
-    "SegmentType": (0,),
-    "Sar": ("default",),
-    "NoScenecut": (0,),
-    "RawPts": (0,),
-    "Compress": (-1,),
+    "UrlInputInfo": (),
+    "Path": (),
+    "SpekeDrm": (),
+    "LineSpacing": (0,),
+    "LineSpacingUnit": (0,),
+    # templates
     "ContentAdaptStream": (0,),
-    "SegmentSpecificInfo": (),
     "Stereo3dType": ("side_by_side",),
     "ScenarioBased": (0,),
     "SceneType": ("normal",),
     "CompressType": ("standard_compress",),
     "TrackChannelInfo": (),
-    "AudioLanguage": (),
-    "AudioName": (),
-    "DefaultTrack": (False,),
-    "StreamSelects": (),
+    # enhancement that needs a trained model
+    "SuperResolution": (),
+    "Hdr": (),
+    "ImageQualityEnhance": (),
+    "ColorEnhance": (),
+    "LowLightEnhance": (),
+    "ScratchRepair": (),
+    "DiffusionEnhance": (),
+    "AiRestoration": (),
+    "DiffusionEnhanceV2": (),
+    "EnhanceSceneType": (),
+    "Separate": (),
+    "AudioEnhanceEdit": (),
 }
 """Members of the MPS model that this version refuses by name, with the values that ask for nothing."""
 
@@ -119,7 +119,7 @@ def _rename(value: object, path: str, problems: list[Problem]) -> object:
             if item is None:  # absent and null mean the same in the MPS model
                 continue
             if key in NOT_SUPPORTED:
-                if item not in ("", [], {}, *NOT_SUPPORTED[key]):
+                if item not in ("", [], {}, *NOT_SUPPORTED[key]) and not _is_off(item):
                     problems.append(Problem(place, "is part of the MPS model, but this version does not support it"))
                 continue
             if key in _WHAT_TO_DO:
@@ -136,6 +136,11 @@ def _rename(value: object, path: str, problems: list[Problem]) -> object:
     if isinstance(value, list):
         return [_rename(item, _join(path, index), problems) for index, item in enumerate(value)]
     return value
+
+
+def _is_off(item: object) -> bool:
+    """Whether a group says of itself that it is off."""
+    return isinstance(item, dict) and item.get("Switch") == "OFF"
 
 
 def _unknown(key: str) -> str:

@@ -8,24 +8,31 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from watcher.errors import MediaError
-from watcher.media.render import Interval, Picture, Render, Window, fit
+from watcher.media.assets import Assets, Wanted
+from watcher.media.program import Program
+from watcher.media.render import Interval, Layer, Picture, Render, Window, fit
 from watcher.media.verify import Produced
 from watcher.model.inputs import StepInput
 from watcher.model.media_info import MediaInfo, VideoStream
 from watcher.model.output_path import Naming
 from watcher.model.templates import ImageSpriteTemplate, ImageTemplate, SampleSnapshotTemplate, Template
+from watcher.model.unit import PlannedStep
+from watcher.steps._encoders import EncoderOptions
+from watcher.steps._layers import Mark, layers
 
 CONTENT_TYPES = {
     "mp4": "video/mp4", "mov": "video/quicktime", "mkv": "video/x-matroska", "flv": "video/x-flv", "ts": "video/mp2t",
     "m3u8": "application/vnd.apple.mpegurl", "mp3": "audio/mpeg", "m4a": "audio/mp4", "flac": "audio/flac",
     "ogg": "audio/ogg", "wav": "audio/wav", "jpg": "image/jpeg", "png": "image/png", "webp": "image/webp",
-    "vtt": "text/vtt; charset=utf-8",
+    "vtt": "text/vtt; charset=utf-8", "webm": "video/webm", "mxf": "application/mxf", "gif": "image/gif",
+    "m4s": "video/iso.segment", "mpd": "application/dash+xml",
 }  # fmt: skip
 
 IMAGE_CODECS = {
@@ -40,13 +47,6 @@ MAX_SHEET_SIDE = 16_384
 
 I = TypeVar("I", bound=StepInput)  # noqa: E741
 T = TypeVar("T", bound=Template)
-
-
-@dataclass(frozen=True, slots=True)
-class EncoderOptions:
-    """Choices of the installation that templates leave open. ``speed`` is a preset name of x264 and x265."""
-
-    speed: str = "veryfast"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,24 +67,50 @@ class StepOutput:
     item: dict[str, Any]
 
 
-class Step(ABC, Generic[I, T]):
-    """One sub-task over one source object.
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A quality to be found on samples before the step can say how it encodes: see :mod:`watcher.media.quality`.
 
-    ``name`` is unique within the task, ``storage`` the resolved output storage in snake_case, for the item.
+    ``encoder`` gives an encoder's arguments for a CRF.
     """
 
-    def __init__(
-        self, name: str, spec: I, template: T, naming: Naming, storage: dict[str, Any], options: EncoderOptions
-    ) -> None:
+    vmaf: float
+    lowest: int
+    highest: int
+    size: tuple[int, int]
+    encoder: Callable[[int], list[str]]
+
+
+class Step(ABC, Generic[I, T]):
+    """One sub-task over one source object. ``name`` is unique within the task."""
+
+    def __init__(self, name: str, planned: PlannedStep, naming: Naming, options: EncoderOptions) -> None:
         self.name = name
-        self.spec = spec
-        self.template = template
+        self.spec: I = planned.spec  # type: ignore[assignment]
+        self.template: T = planned.template  # type: ignore[assignment]
+        self.watermarks = planned.watermarks
         self.naming = naming
-        self.storage = storage
+        self.storage = planned.storage_echo
         self.options = options
 
+    def wanted(self, media: MediaInfo) -> dict[str, Wanted]:
+        """The files this step needs besides the source, by names of its own."""
+        return {}
+
+    def needs_loudness(self) -> bool:
+        """Whether the source's loudness has to be measured first."""
+        return False
+
+    def search(self, media: MediaInfo) -> Search | None:
+        """The quality to search for first, if any."""
+        return None
+
+    def program(self) -> Program | None:
+        """A program of the configuration that is run over the source; its files are in the step's folder afterwards."""
+        return None
+
     @abstractmethod
-    def renders(self, media: MediaInfo) -> list[Render]:
+    def renders(self, media: MediaInfo, assets: Assets) -> list[Render]:
         """What this step wants from the shared decode of ``media``; raises MediaError when it can't be had."""
 
     @abstractmethod
@@ -127,17 +153,26 @@ def sampling(sample_type: str, interval: int, media: MediaInfo) -> Interval:
     return Interval(seconds, count)
 
 
+def display_size(stream: VideoStream, sar: str = "default") -> tuple[float, float]:
+    """Width and height of the picture in pixels of the output's shape: ``sar`` is the template's."""
+    shape = Fraction(2) if sar == "2:1" else Fraction(1)
+    return float(stream.width * stream.sar / shape), float(stream.height)
+
+
 def image_render(
     name: str,
     media: MediaInfo,
     template: ImageTemplate | ImageSpriteTemplate | SampleSnapshotTemplate,
     frames: Any,
+    *,
     tile: tuple[int, int] | None = None,
+    marks: Sequence[Mark] = (),
+    assets: Assets | None = None,
 ) -> Render:
     """A render that writes numbered pictures in the template's format and size."""
     picture = picture_of(media)
     size = fit(
-        (picture.width, picture.height),
+        display_size(picture),
         template.width,
         template.height,
         adaptive=template.resolution_adaptive,
@@ -146,11 +181,30 @@ def image_render(
     if tile is not None and max(size.width * tile[0], size.height * tile[1]) > MAX_SHEET_SIDE:
         raise MediaError("InvalidInput", f"a sheet would be larger than {MAX_SHEET_SIDE} pixels: use smaller tiles")
     codec, encoder = IMAGE_CODECS[template.format]
+    over: tuple[Layer, ...] = ()
+    if assets is not None and marks:
+        # Times are ignored on snapshots (contract pipelines.md, section 8.1).
+        timeless = [
+            (given.model_copy(update={"start_time_offset": 0.0, "end_time_offset": 0.0}), m) for given, m in marks
+        ]
+        over = layers(timeless, (), size, assets, media.duration, Window())
     return Render(
         name=name,
         window=Window(),
-        video=Picture(frames, size, codec, encoder, tile=tile),
-        audio=None,
+        video=Picture(frames, size, codec, encoder, tile=tile, layers=over, tone_map=picture.is_hdr),
+        audio=(),
         file=f"f%d.{template.format}",
         muxer=("-f", "image2", "-start_number", "0"),
     )
+
+
+def offsets(start: float, end: float, duration: float) -> Window:
+    """The window that two offsets mean (contract pipelines.md, section 2.1): 0 is unset, negative from the end."""
+    first = start if start >= 0 else duration + start
+    last = None if end == 0 else (end if end > 0 else duration + end)
+    if first < 0 or first >= duration > 0 or (last is not None and last <= first):
+        raise MediaError(
+            "InvalidInput.InvalidTimeOffset",
+            f"from {start:g} s to {end or duration:g} s is not a part of media that lasts {duration:.2f} s",
+        )
+    return Window(round(first, 6), None if last is None or last >= duration > 0 else round(last, 6))

@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from urllib.parse import quote
 
+from watcher.media.assets import Assets
 from watcher.media.render import Interval, Picture, Render
 from watcher.media.verify import Produced
 from watcher.model.inputs import ImageSpriteInput
@@ -23,12 +24,12 @@ class ImageSpriteStep(Step[ImageSpriteInput, ImageSpriteTemplate]):
 
     _duration: float = 0.0
 
-    def renders(self, media: MediaInfo) -> list[Render]:
+    def renders(self, media: MediaInfo, assets: Assets) -> list[Render]:
         """One render that tiles all the samples."""
         self._duration = video_duration(media)
         frames = sampling(self.template.sample_type, self.template.sample_interval, media)
         tile = (self.template.column_count, self.template.row_count)
-        return [image_render(self.name, media, self.template, frames, tile)]
+        return [image_render(self.name, media, self.template, frames, tile=tile)]
 
     def collect(self, produced: list[Produced], directory: Path) -> StepOutput:
         """The sheets first, the WebVTT that names them last."""

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from watcher.media.assets import Assets, Wanted
 from watcher.media.render import Render
 from watcher.media.verify import Produced
 from watcher.model.inputs import SampleSnapshotInput
 from watcher.model.media_info import MediaInfo
 from watcher.model.templates import SampleSnapshotTemplate
+from watcher.steps._layers import wanted
 from watcher.steps.base import CONTENT_TYPES, OutputFile, Step, StepOutput, image_render, sampling
 
 DEFAULT_PATH = "{inputName}_sampleSnapshot_{definition}_{number}.{format}"
@@ -21,10 +23,14 @@ DEFAULT_PATH = "{inputName}_sampleSnapshot_{definition}_{number}.{format}"
 class SampleSnapshotStep(Step[SampleSnapshotInput, SampleSnapshotTemplate]):
     """A picture each so many seconds or percent."""
 
-    def renders(self, media: MediaInfo) -> list[Render]:
+    def wanted(self, media: MediaInfo) -> dict[str, Wanted]:
+        """The pictures of the watermarks."""
+        return wanted(self.watermarks)
+
+    def renders(self, media: MediaInfo, assets: Assets) -> list[Render]:
         """One render of all the samples."""
         frames = sampling(self.template.sample_type, self.template.sample_interval, media)
-        return [image_render(self.name, media, self.template, frames)]
+        return [image_render(self.name, media, self.template, frames, marks=self.watermarks, assets=assets)]
 
     def collect(self, produced: list[Produced], directory: Path) -> StepOutput:
         """Numbers follow time."""
@@ -40,7 +46,7 @@ class SampleSnapshotStep(Step[SampleSnapshotInput, SampleSnapshotTemplate]):
             "interval": self.template.sample_interval,
             "storage": self.storage,
             "image_path_set": [f"/{file.key}" for file in files],
-            "water_mark_definition": [],
+            "water_mark_definition": [mark.definition for mark in self.spec.watermark_set],
         }
         return StepOutput(files, item)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from watcher.errors import MediaError
+from watcher.media.assets import Assets, Wanted
 from watcher.media.render import Moments, Render
 from watcher.media.verify import Produced
 from watcher.model.inputs import SnapshotByTimeOffsetInput
 from watcher.model.media_info import MediaInfo
 from watcher.model.templates import SnapshotByTimeOffsetTemplate
+from watcher.steps._layers import wanted
 from watcher.steps.base import CONTENT_TYPES, OutputFile, Step, StepOutput, image_render, picture_of, video_duration
 
 DEFAULT_PATH = "{inputName}_snapshotByTimeOffset_{definition}_{number}.{format}"
@@ -21,7 +23,11 @@ class SnapshotByTimeOffsetStep(Step[SnapshotByTimeOffsetInput, SnapshotByTimeOff
     _times: tuple[float, ...] = ()
     _moments: tuple[int, ...] = ()
 
-    def renders(self, media: MediaInfo) -> list[Render]:
+    def wanted(self, media: MediaInfo) -> dict[str, Wanted]:
+        """The pictures of the watermarks."""
+        return wanted(self.watermarks)
+
+    def renders(self, media: MediaInfo, assets: Assets) -> list[Render]:
         """One render of all the times; a time beyond the end is refused, one behind the last frame is that frame."""
         picture, duration = picture_of(media), max(video_duration(media), media.duration)
         self._times = tuple(round(time, 3) for time in self.spec.seconds(duration))
@@ -32,7 +38,16 @@ class SnapshotByTimeOffsetStep(Step[SnapshotByTimeOffsetInput, SnapshotByTimeOff
                 message = f"{time:g} s is beyond the end of the media ({duration:.2f} s)"
                 raise MediaError("InvalidInput.InvalidTimeOffset", message)
         self._moments = tuple(min(round(time * 1000), last) for time in self._times)
-        return [image_render(self.name, media, self.template, Moments(tuple(sorted(set(self._moments)))))]
+        return [
+            image_render(
+                self.name,
+                media,
+                self.template,
+                Moments(tuple(sorted(set(self._moments)))),
+                marks=self.watermarks,
+                assets=assets,
+            )
+        ]
 
     def collect(self, produced: list[Produced], directory: Path) -> StepOutput:
         """Numbers follow the order of the times in the input."""
@@ -51,7 +66,11 @@ class SnapshotByTimeOffsetStep(Step[SnapshotByTimeOffsetInput, SnapshotByTimeOff
         item = {
             "definition": self.spec.definition,
             "pic_info_set": [
-                {"time_offset": time, "path": f"/{file.key}", "water_mark_definition": []}
+                {
+                    "time_offset": time,
+                    "path": f"/{file.key}",
+                    "water_mark_definition": [mark.definition for mark in self.spec.watermark_set],
+                }
                 for time, file in zip(self._times, files, strict=True)
             ],
             "storage": self.storage,

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
-from fractions import Fraction
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from watcher.errors import MediaError
-from watcher.media.render import Copy, Picture, Render, Sound, Steady, Window, fit
+from watcher.media.assets import Assets, Wanted
+from watcher.media.render import Clip, Copy, Join, Layer, Picture, Render, Sound, Subtitles, Track, Window
 from watcher.media.verify import Produced
+from watcher.model.audio import MULTI_TRACK
 from watcher.model.inputs import TranscodeInput
-from watcher.model.media_info import MediaInfo, VideoStream
-from watcher.model.templates import AudioTemplate, TranscodeTemplate, VideoTemplate
-from watcher.steps.base import CONTENT_TYPES, OutputFile, Step, StepOutput, picture_of
+from watcher.model.media_info import MediaInfo
+from watcher.model.templates import TranscodeTemplate
+from watcher.steps import _encoders, _hls, _layers, _picture, _sound, _subtitles
+from watcher.steps._encoders import Cuts
+from watcher.steps.base import CONTENT_TYPES, OutputFile, Search, Step, StepOutput, offsets, picture_of
 
 DEFAULT_PATH = "{inputName}_transcode_{definition}.{format}"
 DEFAULT_SEGMENT = "{inputName}_transcode_{definition}_{number}.{format}"
-DEFAULT_HLS_SECONDS = 10
+DEFAULT_HLS_SECONDS = 10.0
 """Average segment length when the template leaves it open; the contract's default of the update type."""
 
 _MUXERS = {
@@ -27,6 +30,8 @@ _MUXERS = {
     "mov": ("-f", "mov", "-movflags", "+faststart"),
     "m4a": ("-f", "ipod", "-movflags", "+faststart"),
     "mkv": ("-f", "matroska"),
+    "webm": ("-f", "webm"),
+    "mxf": ("-f", "mxf"),
     "flv": ("-f", "flv", "-flvflags", "no_duration_filesize"),
     "ts": ("-f", "mpegts"),
     "mp3": ("-f", "mp3"),
@@ -34,105 +39,180 @@ _MUXERS = {
     "ogg": ("-f", "ogg"),
     "wav": ("-f", "wav"),
 }
-_SOUND = {
-    "aac": ("aac", "aac"),
-    "mp3": ("mp3", "libmp3lame"),
-    "mp2": ("mp2", "mp2"),
-    "flac": ("flac", "flac"),
-    "opus": ("opus", "libopus"),
-    "ac3": ("ac3", "ac3"),
-    "pcm16": ("pcm_s16le", "pcm_s16le"),
-    "pcm24": ("pcm_s24le", "pcm_s24le"),
-}
-"""Per audio codec: ffprobe's name, and the encoder."""
-_LOSSLESS = frozenset({"flac", "pcm16", "pcm24"})
-_DEFAULT_CRF = {"h264": 23, "h265": 28}
-_COPY_INTO = {
-    "mp4": {"h264", "hevc", "av1", "vp9", "mpeg4", "aac", "mp3", "ac3", "eac3", "opus", "flac", "alac", "mp2"},
-    "mov": {"h264", "hevc", "mpeg4", "prores", "aac", "mp3", "ac3", "alac", "pcm_s16le", "pcm_s24le", "mjpeg"},
-    "hls": {"h264", "hevc", "aac", "mp3", "ac3", "eac3"},
-    "ts": {"h264", "hevc", "mpeg2video", "aac", "mp3", "mp2", "ac3", "eac3"},
-    "flv": {"h264", "flv1", "aac", "mp3"},
-    "mp3": {"mp3"},
-    "flac": {"flac"},
-    "ogg": {"vorbis", "opus", "flac"},
-    "m4a": {"aac", "alac", "ac3"},
-    "wav": {"pcm_s16le", "pcm_s24le", "pcm_u8", "pcm_s32le", "pcm_f32le"},
-}
-"""Source codecs that may be re-packaged into a container; Matroska takes all."""
+_SEGMENTS = {0: "ts-segment", 2: "ts-byterange", 7: "mp4-segment", 5: "mp4-byterange"}
+_NO_COPY = "HeadTailParameter does not go with Codec copy: clips have to be encoded"
+_SUBTITLE_TRACKS = {"mp4": "mov_text", "mov": "mov_text", "mkv": "srt", "webm": "webvtt"}
 
 
 class TranscodeStep(Step[TranscodeInput, TranscodeTemplate]):
     """One output file, or one playlist with its segments."""
 
-    def renders(self, media: MediaInfo) -> list[Render]:
+    def wanted(self, media: MediaInfo) -> dict[str, Wanted]:
+        """Watermarks, clips before and after, subtitles and further tracks."""
+        found = _layers.wanted(self.watermarks)
+        around = self.spec.head_tail_parameter
+        if around is not None:
+            found |= {f"head{i}": Wanted("clip", source=clip) for i, clip in enumerate(around.head_set)}
+            found |= {f"tail{i}": Wanted("clip", source=clip) for i, clip in enumerate(around.tail_set)}
+        if self.template.subtitle_template is not None:
+            found |= _subtitles.wanted(self.template.subtitle_template)
+        override = self.spec.override_parameter
+        if override is not None:
+            found |= {f"audio{i}": Wanted("clip", source=s) for i, s in enumerate(override.addon_audio_stream)}
+            found |= {
+                f"track{i}": Wanted("subtitles", source=s.subtitle) for i, s in enumerate(override.add_on_subtitles)
+            }
+        return found
+
+    def needs_loudness(self) -> bool:
+        """Where the volume is brought to a level."""
+        audio = self.template.enhance_config and self.template.enhance_config.audio_enhance
+        balance = audio.volume_balance if audio else None
+        return balance is not None and balance.switch == "ON" and balance.type == "loudNorm"
+
+    def search(self, media: MediaInfo) -> Search | None:
+        """Where the template names a quality to aim at."""
+        video = self.template.video_template
+        if video is None or not self.template.keeps_video or not video.target_vmaf:
+            return None
+        size = _picture.size_of(video, picture_of(media))
+
+        def encoder(crf: int) -> list[str]:
+            rate = _encoders.rate_of(video, media, None, crf)
+            return _encoders.arguments(
+                video, rate, picture_of(media).fps, "mkv", None, replace(self.options, hardware="")
+            )
+
+        highest = 51 if video.codec in ("h264", "h265") else 63
+        return Search(video.target_vmaf, 12, highest, (size.width, size.height), encoder)
+
+    def renders(self, media: MediaInfo, assets: Assets) -> list[Render]:
         """One render; the source's missing sound is no error, a missing picture is."""
         template = self.template
         window = offsets(self.spec.start_time_offset, self.spec.end_time_offset, media.duration)
+        join = self._join(assets)
         video: Picture | Copy | None = None
-        audio: Sound | Copy | None = None
         if template.keeps_video:
-            assert template.video_template is not None  # noqa: S101  the template was validated
-            video = self._video(template.video_template, picture_of(media))
-        if not template.remove_audio and media.sound is not None:
-            assert template.audio_template is not None  # noqa: S101
-            audio = self._audio(template.audio_template, media)
-        if video is None and audio is None:
+            video = self._video(media, assets, window, join)
+        audio = self._audio(media, assets, window, join)
+        if video is None and not audio:
             raise MediaError("SourceFileError", "the source has no audio stream, and only audio is asked for")
         file, muxer = self._muxer()
-        return [Render(self.name, window, video, audio, file, muxer)]
+        if template.video_template is not None and template.video_template.raw_pts and media.picture is not None:
+            muxer = ("-output_ts_offset", f"{media.picture.start:.6f}", *muxer)
+        subtitles = self._tracks(assets)
+        codec = _SUBTITLE_TRACKS.get(template.container, "")
+        if subtitles and not codec:
+            raise MediaError("InvalidInput", f"AddOnSubtitles does not go into {template.container}")
+        return [
+            Render(
+                self.name,
+                window,
+                video,
+                audio,
+                file,
+                muxer,
+                join,
+                subtitles,
+                codec,
+                report=bool(template.quality_report) and isinstance(video, Picture) and join is None,
+            )
+        ]
+
+    def _join(self, assets: Assets) -> Join | None:
+        around = self.spec.head_tail_parameter
+        if around is None or not (around.head_set or around.tail_set):
+            return None
+        if not self.template.keeps_video:
+            raise MediaError("InvalidInput", "HeadTailParameter needs an output with a picture")
+        video = self.template.video_template
+        if video is not None and video.codec == "copy":
+            raise MediaError("InvalidInput", _NO_COPY)
+        return Join(_clips(assets, "head", len(around.head_set)), _clips(assets, "tail", len(around.tail_set)))
+
+    def _video(self, media: MediaInfo, assets: Assets, window: Window, join: Join | None) -> Picture | Copy:
+        video = self.template.video_template
+        assert video is not None  # noqa: S101  the template was validated
+        enhance = self.template.enhance_config
+        want = _picture.Want(
+            self.template.container,
+            self.options,
+            window,
+            join,
+            self._cuts() if self.template.container == "hls" else None,
+            self.template.tehd_config,
+            enhance.video_enhance if enhance else None,
+        )
+        dressed = bool(self.watermarks or self.spec.mosaic_set or self.template.subtitle_template)
+        if video.codec == "copy" and dressed:
+            raise MediaError("InvalidInput", "WatermarkSet, MosaicSet and SubtitleTemplate do not go with Codec copy")
+        over: tuple[Layer, ...] = ()
+        if dressed:
+            size = _picture.size_of(video, picture_of(media))
+            over = _layers.layers(self.watermarks, self.spec.mosaic_set, size, assets, media.duration, window)
+            if self.template.subtitle_template is not None:
+                path = _subtitles.burn_in(self.template.subtitle_template, assets, size, window)
+                over = (*over[: len(self.spec.mosaic_set)], Subtitles(*path), *over[len(self.spec.mosaic_set) :])
+        return _picture.picture(video, media, want, over, assets)
+
+    def _audio(self, media: MediaInfo, assets: Assets, window: Window, join: Join | None) -> tuple[Sound | Copy, ...]:
+        template = self.template
+        if template.remove_audio:
+            return ()
+        audio = template.audio_template
+        assert audio is not None  # noqa: S101  the template was validated
+        found: tuple[Sound | Copy, ...] = ()
+        if media.sound is not None:
+            if audio.codec == "copy" and join is not None:
+                raise MediaError("InvalidInput", _NO_COPY)
+            enhance = template.enhance_config.audio_enhance if template.enhance_config else None
+            done = _sound.filters(enhance, assets)
+            if done and audio.codec == "copy":
+                raise MediaError("InvalidInput", "AudioEnhance does not go with Codec copy")
+            found = _sound.tracks(audio, media, template.container, window, join=join, done=done)
+        return found + self._added(assets)
+
+    def _added(self, assets: Assets) -> tuple[Sound | Copy, ...]:
+        override, audio = self.spec.override_parameter, self.template.audio_template
+        if override is None or not override.addon_audio_stream or audio is None:
+            return ()
+        if self.template.container not in MULTI_TRACK:
+            raise MediaError("InvalidInput", f"{self.template.container} takes one audio track: no AddonAudioStream")
+        found: list[Sound | Copy] = []
+        for index in range(len(override.addon_audio_stream)):
+            asset = assets[f"audio{index}"]
+            if asset.media is None or asset.media.sound is None:
+                raise MediaError("InvalidInput", f"AddonAudioStream[{index}] has no sound")
+            track = Track(0, asset.path)
+            if audio.codec == "copy":
+                found.append(Copy(_sound.copied("audio", asset.media.sound.codec, self.template.container), track))
+            else:
+                found.append(_sound.encoded(audio, asset.media.sound, (), track))
+        return tuple(found)
+
+    def _tracks(self, assets: Assets) -> tuple[tuple[str, str, str], ...]:
+        override = self.spec.override_parameter
+        if override is None:
+            return ()
+        return tuple(
+            (_subtitles.as_srt(assets, f"track{index}"), item.subtitle_language, item.subtitle_name)
+            for index, item in enumerate(override.add_on_subtitles)
+        )
+
+    def _cuts(self) -> Cuts:
+        video = self.template.video_template
+        seconds = (video.hls_time if video else 0) or DEFAULT_HLS_SECONDS
+        first = video.segment_specific_info if video else None
+        if first is None or first.switch == "off":
+            return Cuts(seconds)
+        return Cuts(seconds, (), first.fragment_time, first.fragment_end_num)
 
     def _muxer(self) -> tuple[str, tuple[str, ...]]:
         if self.template.container != "hls":
             return f"main.{self.template.extension}", _MUXERS[self.template.container]
-        seconds = (self.template.video_template and self.template.video_template.hls_time) or DEFAULT_HLS_SECONDS
-        muxer = ("-f", "hls", "-hls_time", str(seconds), "-hls_list_size", "0", "-hls_playlist_type", "vod")
-        # Relative to the folder of all renders, where ffmpeg runs.
-        return "main.m3u8", (*muxer, "-hls_segment_filename", f"{self.name}/segment%d.ts")
-
-    def _video(self, video: VideoTemplate, source: VideoStream) -> Picture | Copy:
-        if video.codec == "copy":
-            return self._copy("video", source.codec)
-        size = fit(
-            (source.width, source.height),
-            video.width,
-            video.height,
-            adaptive=video.resolution_adaptive,
-            fill=video.fill_type,
-        )
-        rate = Fraction(video.fps) if video.fps else None
-        encoder = video_encoder(video, rate or source.fps or Fraction(25), self.template.container, self.options.speed)
-        return Picture(
-            frames=Steady(rate),
-            size=size,
-            codec="h264" if video.codec == "h264" else "hevc",
-            encoder=tuple(encoder),
-            pixel_format="yuv420p10le" if video.bit_depth == 10 else "yuv420p",
-            threaded=True,
-        )
-
-    def _audio(self, audio: AudioTemplate, media: MediaInfo) -> Sound | Copy:
-        source = media.sound
-        assert source is not None  # noqa: S101
-        if audio.codec == "copy":
-            return self._copy("audio", source.codec)
-        codec, encoder = _SOUND[audio.codec]
-        arguments = ["-c:a", encoder]
-        if audio.codec not in _LOSSLESS:
-            rate = audio.bitrate or max(24, min(320, round(source.bitrate / 1000))) if source.bitrate else audio.bitrate
-            arguments += ["-b:a", f"{rate or 128}k"]
-        if audio.sample_rate:
-            arguments += ["-ar", str(audio.sample_rate)]
-        if audio.audio_channel:
-            arguments += ["-ac", str(audio.audio_channel)]
-        return Sound(codec, tuple(arguments))
-
-    def _copy(self, kind: str, codec: str) -> Copy:
-        allowed = _COPY_INTO.get(self.template.container)
-        if allowed is not None and codec not in allowed:
-            message = f"the source's {kind} is {codec}, which can't be re-packaged into {self.template.container}"
-            raise MediaError("InvalidInput", message)
-        return Copy(codec)
+        video = self.template.video_template
+        segments = _SEGMENTS[video.segment_type if video else 0]
+        return "main.m3u8", _hls.muxer(self.name, segments, self._cuts())
 
     def collect(self, produced: list[Produced], directory: Path) -> StepOutput:
         """The main file; for HLS the segments first, then the playlist that names them."""
@@ -141,38 +221,21 @@ class TranscodeStep(Step[TranscodeInput, TranscodeTemplate]):
         key = self.naming.object_key(self.patterns["output_object_path"], self.template.extension)
         files: list[OutputFile] = []
         if self.template.container == "hls":
-            files = self._segments(key, made.files[1:])
-            main = self._playlist(main, directory, key, dict(zip(made.files[1:], files, strict=True)))
+            # Segment names are relative to the directory of the playlist.
+            pattern = posixpath.join("/" + posixpath.dirname(key), self.patterns["segment_object_name"])
+            files = _hls.segments(made.files[1:], pattern, self.naming)
+            names = {file.path.name: file.key for file in files}
+            main = _hls.rewrite(main, directory / f"{self.name}.m3u8", key, names)
         files.append(OutputFile(main, key, CONTENT_TYPES[self.template.extension]))
         size = sum(file.path.stat().st_size for file in files)
-        return StepOutput(tuple(files), self._item(made.media, main, key, size))
+        return StepOutput(tuple(files), self._item(made, main, key, size))
 
-    def _segments(self, key: str, segments: tuple[Path, ...]) -> list[OutputFile]:
-        """Their names are relative to the directory of the playlist."""
-        pattern = posixpath.join("/" + posixpath.dirname(key), self.patterns["segment_object_name"])
-        return [
-            OutputFile(path, self.naming.object_key(pattern, "ts", number=index, several=True), CONTENT_TYPES["ts"])
-            for index, path in enumerate(segments)
-        ]
-
-    def _playlist(self, path: Path, directory: Path, key: str, files: dict[Path, OutputFile]) -> Path:
-        """The playlist with our own segment names replaced by those of the objects."""
-        names = {
-            local.name: quote(posixpath.relpath(file.key, posixpath.dirname(key) or "."))
-            for local, file in files.items()
-        }
-        lines = path.read_text(encoding="utf-8").splitlines()
-        renamed = directory / f"{self.name}.m3u8"
-        text = "\n".join(line if line.startswith("#") else names[posixpath.basename(line)] for line in lines if line)
-        renamed.write_text(text + "\n", encoding="utf-8")
-        return renamed
-
-    def _item(self, media: MediaInfo, main: Path, key: str, size: int) -> dict[str, Any]:
-        picture = media.picture
+    def _item(self, made: Produced, main: Path, key: str, size: int) -> dict[str, Any]:
+        media, picture = made.media, made.media.picture
         with main.open("rb") as file:
             # The contract names an MD5; it identifies the file and protects nothing.
             checksum = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-        return {
+        item = {
             "output_storage": self.storage,
             "path": f"/{key}",
             "definition": self.spec.definition,
@@ -186,6 +249,9 @@ class TranscodeStep(Step[TranscodeInput, TranscodeTemplate]):
             **media.stream_sets(),
             "call_back_ext_info": None,
         }
+        if made.quality is not None:
+            item["quality"] = made.quality
+        return item
 
     @property
     def patterns(self) -> dict[str, str]:
@@ -195,59 +261,10 @@ class TranscodeStep(Step[TranscodeInput, TranscodeTemplate]):
         }
 
 
-def offsets(start: float, end: float, duration: float) -> Window:
-    """The window that two offsets mean (contract pipelines.md, section 2.1): 0 is unset, negative from the end."""
-    first = start if start >= 0 else duration + start
-    last = None if end == 0 else (end if end > 0 else duration + end)
-    if first < 0 or first >= duration > 0 or (last is not None and last <= first):
-        raise MediaError(
-            "InvalidInput.InvalidTimeOffset",
-            f"from {start:g} s to {end or duration:g} s is not a part of media that lasts {duration:.2f} s",
-        )
-    return Window(round(first, 6), None if last is None or last >= duration > 0 else round(last, 6))
-
-
-def video_encoder(video: VideoTemplate, fps: Fraction, container: str, speed: str) -> list[str]:
-    """The encoder's arguments for a template; ``fps`` is the rate of the output."""
-    private: list[str] = []
-    arguments = ["-c:v", "libx264" if video.codec == "h264" else "libx265", "-preset", speed]
-    arguments += _rate_control(video, private)
-    gop = round(video.gop * fps) if video.gop and video.gop_unit == "second" else video.gop
-    if container == "hls":
-        # Segments can only begin at key frames: at most one GOP a segment, and segments divide evenly.
-        seconds = video.hls_time or DEFAULT_HLS_SECONDS
-        arguments += ["-force_key_frames", f"expr:gte(t,n_forced*{seconds})"]
-    if gop:
-        arguments += ["-g", str(gop)]
-    if video.bframes is not None and video.bframes >= 0:
-        arguments += ["-bf", str(video.bframes)]
-    if video.video_profile != "default":
-        arguments += ["-profile:v", video.video_profile]
-    if video.video_level:
-        if video.codec == "h264":
-            arguments += ["-level:v", video.video_level]
-        else:
-            private.append(f"level-idc={video.video_level}")
-    if video.codec == "h265":
-        private.append("log-level=error")
-        if container in ("mp4", "mov"):
-            arguments += ["-tag:v", "hvc1"]  # what Apple's players insist on
-    if private:
-        arguments += ["-x264-params" if video.codec == "h264" else "-x265-params", ":".join(private)]
-    return arguments
-
-
-def _rate_control(video: VideoTemplate, private: list[str]) -> list[str]:
-    automatic = video.vcrf is None or video.vcrf == 100
-    crf = _DEFAULT_CRF[video.codec] if automatic else video.vcrf
-    rate = f"{video.bitrate}k"
-    if video.mode == "VCRF" or not video.bitrate:
-        return ["-crf", str(crf)]
-    if video.mode == "VBR" and not automatic:
-        return ["-crf", str(crf), "-maxrate", rate, "-bufsize", f"{2 * video.bitrate}k"]
-    if video.mode == "CBR":
-        private.append("nal-hrd=cbr" if video.codec == "h264" else "strict-cbr=1")
-        return ["-b:v", rate, "-minrate", rate, "-maxrate", rate, "-bufsize", rate]
-    if video.mode == "VBR":
-        return ["-b:v", rate, "-maxrate", f"{2 * video.bitrate}k", "-bufsize", f"{4 * video.bitrate}k"]
-    return ["-b:v", rate]
+def _clips(assets: Assets, name: str, count: int) -> tuple[Clip, ...]:
+    found = []
+    for index in range(count):
+        asset = assets[f"{name}{index}"]
+        assert asset.media is not None  # noqa: S101  clips are probed
+        found.append(Clip(asset.path, asset.media))
+    return tuple(found)
