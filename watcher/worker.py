@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from watcher import log, plugin
 from watcher.errors import AccessRefused, MediaError, ObjectNotFound, ObjectSuperseded, PermanentError
-from watcher.media import graph, quality, verify
+from watcher.media import excerpt, graph, quality, verify
 from watcher.media import program as program_runner
 from watcher.media.assets import NO_ASSETS, Assets
+from watcher.media.excerpt import Excerpt
 from watcher.media.ffmpeg import FFmpeg
 from watcher.media.probe import Probe
-from watcher.media.render import Render
+from watcher.media.ranges import Ranges
+from watcher.media.render import WHOLE, Render
 from watcher.media.verify import Produced
 from watcher.media.workdir import WorkRoot
 from watcher.model.media_info import MediaInfo
@@ -38,6 +41,14 @@ _log = log.get("worker")
 
 FETCHED, ENCODED = 5, 95
 """Percent of a sub-task's progress that are reached when its source is there, and when it is encoded."""
+
+
+PICTURES = frozenset({"snapshot_by_time_offset", "sample_snapshot", "image_sprite", "animated_graphic"})
+"""Sub-tasks that may get along with a part of the source."""
+WORTH_RANGES = 8 * 1024 * 1024
+"""Bytes from which on a far object is read in parts for such sub-tasks."""
+WORTH_EXCERPT = 500_000_000
+"""Pixels of a film, all frames together, that are decoded sooner than an excerpt is cut."""
 
 
 class Registry(Protocol):
@@ -121,6 +132,8 @@ class _Performance:
         self._source = directory / "source"
         self._out = directory / "out"
         self._out.mkdir()
+        self._fetched = False
+        self._ranges: Ranges | None = None
         self._metadata: dict[str, Any] | None = None
         now = time.time()
         self._runs = [self._begin(index, planned, now) for index, planned in enumerate(unit.steps)]
@@ -171,6 +184,26 @@ class _Performance:
         source = self._unit.source
         if source.size == 0:
             raise MediaError("SourceFileError", "the source object is empty (0 bytes)")
+        media = await self._probed()
+        self._metadata = replace(media, size=source.size).metadata()
+        return media
+
+    async def _probed(self) -> MediaInfo:
+        source, storage = self._unit.source, self._worker.storages[self._unit.source.storage]
+        pictures = all(run.planned.spec.kind in PICTURES for run in self._runs if run.alive)
+        if storage.far and source.size >= WORTH_RANGES and pictures:
+            self._ranges = Ranges(source.size, partial(storage.read, source))
+            try:
+                return await self._worker.probe.ranges(self._ranges)
+            except MediaError:
+                # What a probe says of a file that it has all of is to be believed.
+                self._ranges = None
+        await self._fetch()
+        return await self._worker.probe.source(self._source)
+
+    async def _fetch(self) -> None:
+        """Have all of the source here, once."""
+        source = self._unit.source
         moved = 0
 
         def on_bytes(count: int) -> None:
@@ -178,6 +211,8 @@ class _Performance:
             moved += count
             self._progress(FETCHED * moved / source.size, self._runs)
 
+        if self._fetched:
+            return
         try:
             await self._worker.storages[source.storage].fetch(source, self._source, on_bytes)
         except (ObjectSuperseded, ObjectNotFound):
@@ -186,9 +221,20 @@ class _Performance:
             raise MediaError("SourceFileError", f"the source can't be read: {error}") from None
         except PermanentError as error:
             raise MediaError("SourceFileError", str(error)) from None
-        media = await self._worker.probe.source(self._source)
-        self._metadata = replace(media, size=source.size).metadata()
-        return media
+        self._fetched = True
+
+    async def _excerpt(self, members: list[Render], media: MediaInfo) -> Excerpt | None:
+        """The part of the source that a group of pictures needs, where that is much less than all."""
+        wish = excerpt.wish(members, media)
+        if wish is None or (self._ranges is None and media.pixels < WORTH_EXCERPT):
+            return None
+        output = self._directory / f"excerpt-{members[0].name}"
+        source = self._ranges or self._source
+        output.mkdir()
+        found = await self._worker.probe.excerpt(wish, source, media, output / "packets")
+        if found is None and excerpt.key_frames_do(members):
+            found = await self._worker.probe.excerpt(wish, source, media, output / "packets", keys=True)
+        return found
 
     async def _plan(self, media: MediaInfo) -> None:
         """Have each step say what it wants, once the files it needs are there."""
@@ -225,35 +271,66 @@ class _Performance:
         owners = {render.name: run for run in self._runs for render in run.renders if run.alive}
         groups = graph.groups([render for run in self._runs if run.alive for render in run.renders])
         for members in groups:
-            runs = [owners[render.name] for render in members]
+            part = await self._excerpt(members, media)
+            if part is None:
+                await self._fetch()
+            made = await self._encode_group(members, owners, media, part)
+            await self._check(made, owners, media)
 
-            def on_progress(fraction: float, runs: list[_Run] = runs) -> None:
-                self._progress(FETCHED + (ENCODED - FETCHED) * fraction, runs)
+    async def _encode_group(
+        self, members: list[Render], owners: dict[str, _Run], media: MediaInfo, part: Excerpt | None
+    ) -> list[Render]:
+        """Returns the renders as they were made in the end."""
+        runs = [owners[render.name] for render in members]
 
-            try:
-                await self._worker.ffmpeg.run(members, media, self._source, self._out, on_progress)
-            except MediaError as error:
-                if len(members) == 1 and not self._worker.encoder.hardware:
-                    runs[0].fail(error)
-                else:
-                    _log.warning("merged run failed, running its members alone", error=str(error))
-                    members = await self._encode_alone(members, owners, media)  # noqa: PLW2901
-            await self._check(members, owners, media)
+        def on_progress(fraction: float) -> None:
+            self._progress(FETCHED + (ENCODED - FETCHED) * fraction, runs)
+
+        try:
+            await self._ffmpeg(members, media, part, on_progress)
+        except MediaError as error:
+            if part is not None:
+                _log.warning("the excerpt can't be decoded, reading all of the source", error=str(error))
+                await self._fetch()
+                return await self._encode_group(members, owners, media, None)
+            if len(members) == 1 and not self._worker.encoder.hardware:
+                runs[0].fail(error)
+                return members
+            _log.warning("merged run failed, running its members alone", error=str(error))
+            return await self._encode_alone(members, owners, media)
+        return members
+
+    async def _ffmpeg(
+        self,
+        members: list[Render],
+        media: MediaInfo,
+        part: Excerpt | None,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> None:
+        run = self._worker.ffmpeg.run
+        if part is None:
+            await run(members, media, self._source, self._out, on_progress)
+        else:
+            renders = excerpt.over(part, members)
+            clock = members[0].window == WHOLE
+            await run(renders, part.of(media), part.path, self._out, on_progress, on_clock=clock)
 
     async def _encode_alone(self, members: list[Render], owners: dict[str, _Run], media: MediaInfo) -> list[Render]:
         """Each in a process of its own, and in software what hardware could not do; returns what was run in the end."""
         done: list[Render] = []
         for render in members:
             run = owners[render.name]
+            failure: MediaError | None = None
             for attempt in self._attempts(render, run, media):
+                last = attempt
                 try:
-                    await self._worker.ffmpeg.run([attempt], media, self._source, self._out)
+                    await self._ffmpeg([attempt], media, None)
                 except MediaError as error:
-                    failure: MediaError | None = error
+                    failure = error
                     continue
                 failure = None
                 break
-            done.append(attempt)
+            done.append(last)
             if failure is not None:
                 run.fail(failure)
         return done

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
 import sys
 import uuid
 from collections.abc import AsyncIterator
@@ -283,3 +285,15 @@ async def test_wrong_key_is_refused(tmp_path: Path) -> None:
         async with s3.S3Storage("b", wrong) as storage:
             with pytest.raises(AccessRefused, match="check the key pair"):
                 await storage.check()
+
+
+async def test_a_part_of_a_version(storage: Storage, tmp_path: Path) -> None:
+    """A range of exactly the version that was seen; another version by then is noticed, or the old one is read."""
+    info = await put(storage, tmp_path, "a.mp4", b"0123456789")
+    assert await storage.read(info, 2, 3) == b"234"
+    assert await storage.read(info, 8, 2) == b"89"
+    with contextlib.suppress(ObjectSuperseded):
+        await put(storage, tmp_path, "a.mp4", b"other bytes")
+        assert await storage.read(info, 2, 3) == b"234"
+    with pytest.raises(ObjectNotFound):
+        await storage.read(dataclasses.replace(info, key="none.mp4"), 0, 1)

@@ -11,13 +11,18 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from watcher import log
 from watcher.errors import MediaError
 from watcher.media import process
 from watcher.media.containment import Containment, Limits, module_folder, python_paths
+from watcher.media.excerpt import Excerpt, Wish
 from watcher.media.graph import DEMUXERS, MAX_PIXELS, MAX_STREAMS, OPEN_OPTIONS
+from watcher.media.ranges import Ranges
 from watcher.model.media_info import AudioStream, MediaInfo, VideoStream
 
-_CHILD = Path(__file__).with_name("probe_child.py")
+_log = log.get("media")
+
+_CHILD = Path(__file__).with_name("media_child.py")
 _NAMES = {
     "primaries": {1: "bt709", 5: "bt470bg", 6: "smpte170m", 9: "bt2020", 12: "smpte432"},
     "space": {0: "gbr", 1: "bt709", 5: "bt470bg", 6: "smpte170m", 9: "bt2020nc", 10: "bt2020c"},
@@ -39,15 +44,36 @@ class Probe:
         """What an input holds; raises MediaError ``SourceFileError`` when it can't be opened as media."""
         options = OPEN_OPTIONS | {"format_whitelist": demuxers}
         (found,) = await self._ask([path], [path], options, count=False)
-        if isinstance(found, str):
-            raise MediaError("SourceFileError", f"the source can't be opened as media: {found}")
-        if len(found.video) + len(found.audio) + found.other_streams > MAX_STREAMS:
-            raise MediaError("SourceFileError", f"the source has more than {MAX_STREAMS} streams")
-        if any(stream.width * stream.height > MAX_PIXELS for stream in found.video):
-            raise MediaError("SourceFileError", f"the source has a picture of more than {MAX_PIXELS} pixels")
-        if not found.video and not found.audio:
-            raise MediaError("SourceFileError", "the source has neither a video nor an audio stream")
-        return found
+        return _usable(found)
+
+    async def ranges(self, ranges: Ranges) -> MediaInfo:
+        """The same for an object that is read as far as is needed only."""
+        async with ranges.served() as descriptor:
+            item = {"fd": descriptor, "size": ranges.size, "count": False}
+            (answer,) = await self._call({"files": [item], "options": OPEN_OPTIONS}, [], descriptor, None, 1)
+        if ranges.error is not None:
+            raise ranges.error
+        return _usable(_media_info(answer) if "error" not in answer else str(answer["error"]))
+
+    async def excerpt(
+        self, wish: Wish, source: Path | Ranges, media: MediaInfo, output: Path, *, keys: bool = False
+    ) -> Excerpt | None:
+        """Write what is wished for into ``output``; None when that is not worth it, or not possible."""
+        request = wish.request(output, media.container, keys=keys)
+        if isinstance(source, Path):
+            call = {"excerpt": request | {"path": str(source)}, "options": OPEN_OPTIONS}
+            (answer,) = await self._call(call, [source], None, output.parent, 1)
+        else:
+            async with source.served() as descriptor:
+                call = {"excerpt": request | {"fd": descriptor, "size": source.size}, "options": OPEN_OPTIONS}
+                (answer,) = await self._call(call, [], descriptor, output.parent, 1)
+            if source.error is not None:
+                raise source.error
+        if "packets" in answer:
+            return Excerpt(output, float(answer["begin"]))
+        _log.debug("everything is read", reason=answer.get("unsuitable") or answer.get("error"))
+        output.unlink(missing_ok=True)
+        return None
 
     async def outputs(self, paths: Sequence[Path], directory: Path) -> list[MediaInfo | str]:
         """What we wrote, every packet counted; a text in place of facts says why a file can't be read."""
@@ -56,41 +82,65 @@ class Probe:
     async def _ask(
         self, paths: Sequence[Path], readable: list[Path], options: dict[str, str], *, count: bool
     ) -> list[MediaInfo | str]:
-        answers: list[MediaInfo | str] = []
+        request = {"files": [{"path": str(path), "count": count} for path in paths], "options": options}
+        answers = await self._call(request, readable, None, None, len(paths))
+        return [_decode(answer, path) for answer, path in zip(answers, paths, strict=True)]
+
+    async def _call(
+        self, request: dict[str, Any], readable: list[Path], descriptor: int | None, write: Path | None, expected: int
+    ) -> list[dict[str, Any]]:
+        """One run of the child; ``expected`` answers, errors in place of those that did not come."""
+        answers: list[dict[str, Any]] = []
 
         def on_line(line: str) -> bool:
-            answers.append(_decode(line))
+            try:
+                answer = json.loads(line)
+            except ValueError:
+                answer = None
+            answers.append(answer if isinstance(answer, dict) else {"error": "the probe answered nonsense"})
             return True
 
-        request = {"files": [{"path": str(path), "count": count} for path in paths], "options": options}
         result = await process.run(
             self.containment.wrap(
                 [sys.executable, "-I", str(_CHILD)],
                 limits=self.limits,
                 read=[*python_paths("av"), _CHILD, *readable],
-                write=None,
+                write=write,
             ),
             on_line=on_line,
             timeout=self.timeout,
             stall=self.timeout,
             stdin=json.dumps(request).encode(),
+            descriptors=() if descriptor is None else (descriptor,),
             environment={
                 "WATCHER_PROBE_PATH": json.dumps([str(module_folder("av"))]),
                 "PATH": os.defpath,
                 "LANG": "C.UTF-8",
             },
         )
-        missing = len(paths) - len(answers)
-        if missing:
+        missing = expected - len(answers)
+        if missing > 0:
             reason = result.errors[-1] if result.errors else f"exit status {result.status}"
-            answers += [f"the probe ended early ({reason})"] * missing
-        return answers
+            answers += [{"error": f"the probe ended early ({reason})"}] * missing
+        return answers[:expected]
 
 
-def _decode(line: str) -> MediaInfo | str:
+def _usable(found: MediaInfo | str) -> MediaInfo:
+    """An input that can be worked on, or the contract's error."""
+    if isinstance(found, str):
+        raise MediaError("SourceFileError", f"the source can't be opened as media: {found}")
+    if len(found.video) + len(found.audio) + found.other_streams > MAX_STREAMS:
+        raise MediaError("SourceFileError", f"the source has more than {MAX_STREAMS} streams")
+    if any(stream.width * stream.height > MAX_PIXELS for stream in found.video):
+        raise MediaError("SourceFileError", f"the source has a picture of more than {MAX_PIXELS} pixels")
+    if not found.video and not found.audio:
+        raise MediaError("SourceFileError", "the source has neither a video nor an audio stream")
+    return found
+
+
+def _decode(facts: dict[str, Any], path: Path) -> MediaInfo | str:
     try:
-        facts = json.loads(line)
-        return str(facts["error"]) if "error" in facts else _media_info(facts)
+        return str(facts["error"]).replace(str(path), "the file") if "error" in facts else _media_info(facts)
     except (ValueError, KeyError, TypeError) as error:
         return f"the probe answered nonsense: {error}"
 

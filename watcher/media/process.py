@@ -77,12 +77,13 @@ async def run(
     stdin: bytes | None = None,
     environment: dict[str, str] | None = None,
     directory: Path | None = None,
+    descriptors: tuple[int, ...] = (),
 ) -> Result:
     """Run a command in a process group of its own.
 
     ``on_line`` gets each line of standard output and says whether it shows progress; without progress for
     ``stall`` seconds, or after ``timeout`` seconds in all, the group is killed and MediaError raised.
-    Cancelling the caller kills the group too.
+    Cancelling the caller kills the group too. ``descriptors`` are handed on to the command under their numbers.
     """
     process = await asyncio.create_subprocess_exec(
         *command,
@@ -92,6 +93,7 @@ async def run(
         limit=1 << 20,
         start_new_session=True,
         cwd=directory,
+        pass_fds=descriptors,
         env={"PATH": os.defpath, "LANG": "C.UTF-8"} if environment is None else environment,
     )
     child = _Child(process, on_line, timeout, stall)

@@ -98,6 +98,14 @@ class MediaInfo:
         return max(moving, key=lambda stream: stream.width * stream.height, default=None)
 
     @property
+    def pixels(self) -> float:
+        """How much there is to decode: the pixels of all frames together."""
+        picture = self.picture
+        if picture is None:
+            return 0.0
+        return picture.width * picture.height * float(picture.fps or 25) * self.duration
+
+    @property
     def sound(self) -> AudioStream | None:
         """The audio stream that is processed: the first."""
         return self.audio[0] if self.audio else None

@@ -26,6 +26,8 @@ class Storage(ABC):
     """None when objects have no region (a directory): such a storage fits a trigger of any region."""
     exact_listing: bool = False
     """Whether a listing is as good as a HEAD: it needs no look at the object's metadata before launch."""
+    far: bool = True
+    """Whether fetching an object moves its bytes, so that reading a part of it may be cheaper."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -45,6 +47,10 @@ class Storage(ABC):
 
         Raises ObjectSuperseded when the storage holds another version by now.
         """
+
+    @abstractmethod
+    async def read(self, info: ObjectInfo, start: int, length: int) -> bytes:
+        """A part of exactly this version. Raises ObjectSuperseded when the storage holds another one by now."""
 
     @abstractmethod
     async def verify(self, info: ObjectInfo) -> None:

@@ -36,6 +36,7 @@ class LocalStorage(Storage):
     """See the module."""
 
     exact_listing = True
+    far = False
 
     def __init__(self, name: str, options: Options) -> None:
         self.name = name
@@ -74,6 +75,14 @@ class LocalStorage(Storage):
         path.symlink_to(target)
         if progress is not None:
             progress(info.size)
+
+    async def read(self, info: ObjectInfo, start: int, length: int) -> bytes:
+        def part() -> bytes:
+            with _translated(info.key), self._exact(info).open("rb") as file:
+                file.seek(start)
+                return file.read(length)
+
+        return await asyncio.to_thread(part)
 
     async def verify(self, info: ObjectInfo) -> None:
         await asyncio.to_thread(self._exact, info)

@@ -45,6 +45,12 @@ class MemoryStorage(Storage):
         if progress is not None:
             progress(len(data))
 
+    async def read(self, info: ObjectInfo, start: int, length: int) -> bytes:
+        found, data = self._current(info.key, info.version_id)
+        if found.identity != info.identity:
+            raise ObjectSuperseded(f"{info.uri} was overwritten since it was seen")
+        return data[start : start + length]
+
     async def verify(self, info: ObjectInfo) -> None:
         """A copy was fetched, so nothing can have changed."""
 

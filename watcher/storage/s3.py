@@ -110,7 +110,7 @@ class S3Storage(Storage):
         limit: asyncio.Semaphore,
         progress: Progress | None,
     ) -> None:
-        exact = {"VersionId": info.version_id} if info.version_id is not None else {"IfMatch": f'"{info.etag}"'}
+        exact = _exactly(info)
         if (start, end) != (0, info.size):
             exact["Range"] = f"bytes={start}-{end - 1}"
         async with limit:
@@ -125,6 +125,14 @@ class S3Storage(Storage):
                             progress(len(chunk))
             if position != end:
                 raise aws.translated(ConnectionError("the connection ended early"), info.uri)
+
+    async def read(self, info: ObjectInfo, start: int, length: int) -> bytes:
+        part = {"Range": f"bytes={start}-{start + length - 1}"}
+        with self._translated(info.key):
+            answer = await self._client.get_object(Bucket=self.bucket, Key=info.key, **_exactly(info), **part)
+            async with answer["Body"] as body:
+                data: bytes = await body.read()
+        return data
 
     async def verify(self, info: ObjectInfo) -> None:
         """A copy of exactly this version was fetched, so nothing can have changed."""
@@ -217,3 +225,8 @@ def _read(path: Path, offset: int, length: int) -> bytes:
     with path.open("rb") as file:
         file.seek(offset)
         return file.read(length)
+
+
+def _exactly(info: ObjectInfo) -> dict[str, str]:
+    """What makes a read fail unless it is of this version."""
+    return {"VersionId": info.version_id} if info.version_id is not None else {"IfMatch": f'"{info.etag}"'}
