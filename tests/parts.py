@@ -109,10 +109,14 @@ class Received:
 
 
 class HttpReceiver:
-    """A real HTTP server that keeps what is posted to it; ``answers`` are the next statuses, then 200."""
+    """A real HTTP server that keeps what is posted to it; ``answers`` are the next statuses, then 200.
+
+    ``asked`` counts what anybody tried to get from it.
+    """
 
     def __init__(self) -> None:
         self.requests: list[Received] = []
+        self.asked = 0
         self.answers: list[int] = []
         receiver = self
 
@@ -123,6 +127,11 @@ class HttpReceiver:
                 receiver.requests.append(Received(self.path, dict(self.headers), body))
                 self.send_response(status)
                 self.send_header("Location", "http://127.0.0.1:1/elsewhere")
+                self.end_headers()
+
+            def do_GET(self) -> None:
+                receiver.asked += 1
+                self.send_response(404)
                 self.end_headers()
 
             def log_message(self, *_: Any) -> None:

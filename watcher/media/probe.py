@@ -129,8 +129,9 @@ def _usable(found: MediaInfo | str) -> MediaInfo:
     """An input that can be worked on, or the contract's error."""
     if isinstance(found, str):
         raise MediaError("SourceFileError", f"the source can't be opened as media: {found}")
-    if len(found.video) + len(found.audio) + found.other_streams > MAX_STREAMS:
-        raise MediaError("SourceFileError", f"the source has more than {MAX_STREAMS} streams")
+    if len(found.video) + len(found.audio) + found.other_streams >= MAX_STREAMS:
+        # The demuxer stops there, so that nobody knows how many there are.
+        raise MediaError("SourceFileError", f"the source has {MAX_STREAMS} streams or more")
     if any(stream.width * stream.height > MAX_PIXELS for stream in found.video):
         raise MediaError("SourceFileError", f"the source has a picture of more than {MAX_PIXELS} pixels")
     if not found.video and not found.audio:

@@ -143,9 +143,9 @@ def failure(what: str, result: Result, *, source: str = "") -> MediaError | Tran
     text = " · ".join(result.errors[-3:]).replace(source, "the input") if source else " · ".join(result.errors[-3:])
     if "No space left on device" in text:
         return TransientError(f"{what}: no space left on the device of the work directory")
-    if result.status < 0 or result.status > 128:
-        number = -result.status if result.status < 0 else result.status - 128
-        name = signal.Signals(number).name if number in set(signal.Signals) else str(number)
+    number = -result.status if result.status < 0 else result.status - 128
+    if number in set(signal.Signals):  # ffmpeg's own statuses go beyond 128 too
+        name = signal.Signals(number).name
         reason = {
             "SIGXCPU": "the CPU time limit of one unit was reached",
             "SIGXFSZ": "the file size limit of one unit was reached",

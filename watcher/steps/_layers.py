@@ -115,8 +115,8 @@ def _layer(
     assert isinstance(mark, WatermarkTemplate | RawWatermarkParameter)  # noqa: S101
     image = mark.image_template
     picture = asset.media.picture if asset.media else None
-    if image is None or picture is None:
-        raise MediaError("InvalidInput", "the picture of a watermark can't be read")
+    if image is None or picture is None or not picture.width or not picture.height:
+        raise MediaError("InvalidInput", "the picture of a watermark can't be read, or has too many pixels")
     size = _proportional(
         pixels(image.width, frame[0], frame), pixels(image.height, frame[1], frame), (picture.width, picture.height)
     )
