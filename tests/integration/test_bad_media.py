@@ -183,7 +183,11 @@ STRANGE: dict[str, tuple[str, list[str], dict[str, Any]]] = {
         [*picture(), "-c:v", "libx264", "-output_ts_offset", "-0.4", "-avoid_negative_ts", "0"],
         {},
     ),
-    "odd size": ("mkv", [*picture(), "-vf", "format=yuv444p,scale=193:109,setsar=1", "-c:v", "libx264"], {"width": 226}),
+    "odd size": (  # in both directions
+        "mkv",
+        [*picture(), "-vf", "format=yuv444p,scale=193:109,setsar=1", "-c:v", "libx264"],
+        {"width": 226},
+    ),
     "ten bits": ("mkv", [*picture(), "-pix_fmt", "yuv420p10le", "-c:v", "libx264"], {"width": 228, "frames": 25}),
     "alpha": ("mov", [*picture(), "-vf", "format=rgba,colorchannelmixer=aa=0.5", "-c:v", "png"], {"width": 228}),
     "rotated": ("mp4", [*picture(), "-c:v", "libx264"], {"width": 128, "height": 228}),
