@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 import pytest_asyncio
 
@@ -14,6 +16,7 @@ from tests import parts
 from tests.workbench import Bench
 from watcher.media import containment
 from watcher.media.containment import Containment
+from watcher.storage import s3
 
 
 @pytest.fixture(autouse=True)
@@ -92,6 +95,22 @@ def folders(tmp_path: Path) -> dict[str, Any]:
 async def strongest() -> Containment:
     """The strongest containment of this machine."""
     return await containment.detect("auto")
+
+
+@pytest_asyncio.fixture
+async def far(moto: str, tmp_path: Path, strongest: Containment) -> AsyncIterator[Bench]:
+    """A bench whose bucket is in an S3 server."""
+    name = f"far-{uuid.uuid4().hex[:12]}"
+    keys = {"access_key": "a", "secret_key": "b"}
+    client = boto3.client(
+        "s3", endpoint_url=moto, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
+    )
+    client.create_bucket(Bucket=name)
+    bench = Bench(tmp_path / "bucket", strongest)
+    options = {"endpoint_url": moto, "region": "us-east-1", "bucket": name, "addressing": "path", **keys}
+    async with s3.S3Storage("b", s3.Options.model_validate(options)) as storage:
+        bench.use(storage)
+        yield bench
 
 
 @pytest_asyncio.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from watcher.model.workflow import Workflow
 from watcher.mps import files, wire
 from watcher.steps._encoders import EncoderOptions
 from watcher.storage import local
+from watcher.storage.base import Storage
 from watcher.worker import Worker
 
 LIMITS = Limits(memory=8 * 2**30, cpu=600, file_size=2**33)
@@ -49,7 +51,7 @@ class Bench:
     def __init__(self, root: Path, contained: Containment) -> None:
         root.mkdir()
         self.root = root
-        self.storage = local.LocalStorage("b", local.Options(root=root))
+        self.storage: Storage = local.LocalStorage("b", local.Options(root=root))
         program = ffmpeg.locate(None)
         work = WorkRoot(root.with_name("work"))
         work.prepare()
@@ -62,6 +64,11 @@ class Bench:
         )
         self.templates, _ = files.load_templates([preset_directory()])
         self.reports: list[tuple[StepResult, ...]] = []
+
+    def use(self, storage: Storage) -> None:
+        """Have the bucket be another storage."""
+        self.storage = storage
+        self.worker = replace(self.worker, storages={"b": storage})
 
     def template(self, family: str, definition: int, body: dict[str, Any]) -> int:
         """Add a template, given as the wire has it."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from watcher import log, plugin
 from watcher.errors import AccessRefused, MediaError, ObjectNotFound, ObjectSuperseded, PermanentError
@@ -27,12 +27,12 @@ from watcher.media.render import WHOLE, Render
 from watcher.media.verify import Produced
 from watcher.media.workdir import WorkRoot
 from watcher.model.media_info import MediaInfo
-from watcher.model.objects import MARKER, ObjectInfo, format_lineage
 from watcher.model.output_path import Naming
 from watcher.model.resources import NumberFormat
 from watcher.model.task import StepResult
 from watcher.model.unit import Outcome, PlannedStep, Report, Unit
 from watcher.preparing import Preparation
+from watcher.sending import Registry, Sending, Wanted
 from watcher.steps._encoders import EncoderOptions
 from watcher.steps.base import OutputFile, Step, StepOutput
 from watcher.storage.base import Storage
@@ -49,16 +49,6 @@ WORTH_RANGES = 8 * 1024 * 1024
 """Bytes from which on a far object is read in parts for such sub-tasks."""
 WORTH_EXCERPT = 500_000_000
 """Pixels of a film, all frames together, that are decoded sooner than an excerpt is cut."""
-
-
-class Registry(Protocol):
-    """Hears of every object that is written, before and after."""
-
-    async def intend(self, objects: list[tuple[str, str]], task_id: str, lineage: tuple[int, ...]) -> None:
-        """These (storage, key) pairs are about to be written."""
-
-    async def written(self, info: ObjectInfo) -> None:
-        """This version was written; where the storage can, told before it becomes visible."""
 
 
 @dataclass(slots=True)
@@ -132,6 +122,7 @@ class _Performance:
         self._source = directory / "source"
         self._out = directory / "out"
         self._out.mkdir()
+        self._sending = Sending(worker.storages, registry, unit, self._out)
         self._fetched = False
         self._ranges: Ranges | None = None
         self._metadata: dict[str, Any] | None = None
@@ -148,6 +139,13 @@ class _Performance:
         return _Run(planned, step, replace(result, input=_echo(planned, step)))
 
     async def run(self) -> Outcome:
+        """The whole of it; nothing that was begun is left behind."""
+        try:
+            return await self._perform()
+        finally:
+            await asyncio.shield(self._sending.abort())
+
+    async def _perform(self) -> Outcome:
         await self._changed()
         try:
             media = await self._open()
@@ -287,13 +285,23 @@ class _Performance:
             self._progress(FETCHED + (ENCODED - FETCHED) * fraction, runs)
 
         try:
-            await self._ffmpeg(members, media, part, on_progress)
+            made = members
+            if part is None:
+                wanted = [
+                    Wanted(render, run.step, run.planned.storage)
+                    for render, run in zip(members, runs, strict=True)
+                    if run.step
+                ]
+                made = await self._sending.begin(wanted, media)
+            async with self._sending.following():
+                await self._ffmpeg(made, media, part, on_progress)
         except MediaError as error:
+            await self._sending.abort()
             if part is not None:
                 _log.warning("the excerpt can't be decoded, reading all of the source", error=str(error))
                 await self._fetch()
                 return await self._encode_group(members, owners, media, None)
-            if len(members) == 1 and not self._worker.encoder.hardware:
+            if len(members) == 1 and made == members and not self._worker.encoder.hardware:
                 runs[0].fail(error)
                 return members
             _log.warning("merged run failed, running its members alone", error=str(error))
@@ -403,12 +411,15 @@ class _Performance:
             await self._changed()
 
     async def _put(self, run: _Run, file: OutputFile) -> None:
-        storage = self._worker.storages[run.planned.storage]
-        await storage.put(
+        upload = self._sending.take(file.path)
+        if upload is not None:
+            await upload.finish(file.path, self._registry.written)
+            return
+        await self._worker.storages[run.planned.storage].put(
             file.path,
             file.key,
             content_type=file.content_type,
-            metadata={MARKER: format_lineage(self._unit.lineage), "watcher-task": self._unit.task_id},
+            metadata=self._sending.metadata,
             token=self._unit.task_id,
             before=self._registry.written,
         )

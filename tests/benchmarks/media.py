@@ -235,8 +235,7 @@ def far(root: Path) -> list[Figure]:
         async def run() -> float:
             bench = Bench(root / "bucket", await containment.detect())
             async with s3.S3Storage("b", options) as storage:
-                bench.storage = storage  # type: ignore[assignment]
-                bench.worker.storages["b"] = storage  # type: ignore[index]
+                bench.use(storage)
                 started = time.perf_counter()
                 task = {"Definition": 10, "ExtTimeOffsetSet": ["50%"]}
                 outcome = await bench.run("clip.mp4", SnapshotByTimeOffsetTaskSet=[task])

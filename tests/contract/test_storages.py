@@ -261,7 +261,7 @@ async def test_cos_addresses_the_bucket_in_the_host_name() -> None:
     """What the client would send: the bucket as a host name below the region's."""
     options = cos.Options(region="ap-guangzhou", secret_id="AKID", secret_key="s")
     async with cos.CosStorage("media-1250000000", options) as storage:
-        url = await storage._client.generate_presigned_url(
+        url = await storage.client.generate_presigned_url(
             "get_object", Params={"Bucket": "media-1250000000", "Key": "a b.mp4"}
         )
     assert url.startswith("https://media-1250000000.cos.ap-guangzhou.myqcloud.com/a%20b.mp4?")

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-import pytest_asyncio
 
 from tests import parts
 from tests.workbench import Bench
 from watcher import worker
 from watcher.media import excerpt
-from watcher.media.containment import Containment
 from watcher.media.ranges import BLOCK, Ranges
 from watcher.storage import s3
 
@@ -135,22 +131,6 @@ async def test_sprites_get_along_with_key_frames(
     assert asked == [False, True]
 
 
-@pytest_asyncio.fixture
-async def far(moto: str, tmp_path: Path, strongest: Containment) -> AsyncIterator[Bench]:
-    """A bench whose bucket is in an S3 server."""
-    options = {"endpoint_url": moto, "region": "us-east-1", "access_key": "a", "secret_key": "b"}
-    client = boto3.client(
-        "s3", endpoint_url=moto, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
-    )
-    client.create_bucket(Bucket="excerpts")
-    bench = Bench(tmp_path / "bucket", strongest)
-    storage = s3.S3Storage("b", s3.Options.model_validate(options | {"bucket": "excerpts", "addressing": "path"}))
-    async with storage:
-        bench.storage = storage  # type: ignore[assignment]
-        bench.worker.storages["b"] = storage  # type: ignore[index]
-        yield bench
-
-
 async def test_a_far_film_is_read_in_parts(far: Bench, clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One picture of a large object: a few blocks are read, and nothing is downloaded."""
     path = clips / "far.mp4"
@@ -158,11 +138,7 @@ async def test_a_far_film_is_read_in_parts(far: Bench, clips: Path, monkeypatch:
     parts.make_clip(path, *noise, "-x264-params", "nal-hrd=cbr", "-g", "25", seconds=40, size="640x360")
     size = path.stat().st_size
     assert size > 60 * 2**20
-    client = boto3.client(
-        "s3", endpoint_url=far.storage._options.endpoint_url, region_name="us-east-1",  # type: ignore[attr-defined]
-        aws_access_key_id="a", aws_secret_access_key="b",
-    )  # fmt: skip
-    client.upload_file(str(path), "excerpts", "far.mp4")
+    await far.storage.put(path, "far.mp4", content_type="video/mp4", metadata={}, token="t")
     moved = 0
     read = s3.S3Storage.read
 

@@ -113,6 +113,10 @@ class Step(ABC, Generic[I, T]):
     def renders(self, media: MediaInfo, assets: Assets) -> list[Render]:
         """What this step wants from the shared decode of ``media``; raises MediaError when it can't be had."""
 
+    def early(self, render: Render) -> tuple[str, str] | None:
+        """Key and content type of the one file that a render makes, when it can be sent while it is made."""
+        return None
+
     @abstractmethod
     def collect(self, produced: list[Produced], directory: Path) -> StepOutput:
         """Name the files that were made of the renders, in their order; may write small files into ``directory``."""

@@ -40,6 +40,7 @@ _MUXERS = {
     "wav": ("-f", "wav"),
 }
 _SEGMENTS = {0: "ts-segment", 2: "ts-byterange", 7: "mp4-segment", 5: "mp4-byterange"}
+_APPENDED = frozenset({"mp4", "mov", "m4a", "ts", "mp3", "flac"})
 _NO_COPY = "HeadTailParameter does not go with Codec copy: clips have to be encoded"
 _SUBTITLE_TRACKS = {"mp4": "mov_text", "mov": "mov_text", "mkv": "srt", "webm": "webvtt"}
 
@@ -213,6 +214,13 @@ class TranscodeStep(Step[TranscodeInput, TranscodeTemplate]):
         video = self.template.video_template
         segments = _SEGMENTS[video.segment_type if video else 0]
         return "main.m3u8", _hls.muxer(self.name, segments, self._cuts())
+
+    def early(self, render: Render) -> tuple[str, str] | None:
+        """A file that is only appended to, but for its head."""
+        if self.template.container not in _APPENDED:
+            return None
+        key = self.naming.object_key(self.patterns["output_object_path"], self.template.extension)
+        return key, CONTENT_TYPES[self.template.extension]
 
     def collect(self, produced: list[Produced], directory: Path) -> StepOutput:
         """The main file; for HLS the segments first, then the playlist that names them."""

@@ -18,6 +18,30 @@ Progress = Callable[[int], None]
 """Called with the number of bytes moved since the last call."""
 
 
+Before = Callable[[ObjectInfo], Awaitable[None]]
+"""Awaited with a version just before it becomes visible."""
+
+
+class Upload(ABC):
+    """An object that is being written while its file still grows; nothing of it is visible before the end."""
+
+    @abstractmethod
+    async def grown(self, path: Path, size: int) -> None:
+        """All below ``size`` is final but for the first :data:`HEAD` bytes, which may be written anew until the end."""
+
+    @abstractmethod
+    async def finish(self, path: Path, before: Before | None = None) -> ObjectInfo:
+        """The file is complete: write what is left of it, and make the object visible."""
+
+    @abstractmethod
+    async def abort(self) -> None:
+        """Leave nothing behind."""
+
+
+HEAD = 16 * 1024 * 1024
+"""Bytes at the beginning of a growing file that are sent last."""
+
+
 class Storage(ABC):
     """One bucket. Opened and closed as an async context manager by whoever made it."""
 
@@ -68,7 +92,7 @@ class Storage(ABC):
         content_type: str,
         metadata: Mapping[str, str],
         token: str,
-        before: Callable[[ObjectInfo], Awaitable[None]] | None = None,
+        before: Before | None = None,
     ) -> ObjectInfo:
         """Write a whole file as an object, replacing any of that key, and return the version that was made.
 
@@ -76,6 +100,13 @@ class Storage(ABC):
         killed one left. ``before`` is awaited with the version just before it becomes visible, where the
         storage can know it by then.
         """
+
+    async def begin(self, key: str, *, content_type: str, metadata: Mapping[str, str]) -> Upload | None:
+        """Start to write an object whose file still grows; None where nothing would be gained by it.
+
+        :meth:`discard` finds what a killed writer left of it.
+        """
+        return None
 
     @abstractmethod
     async def discard(self, key: str, token: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,9 +19,9 @@ from pydantic import Field
 from watcher import aws
 from watcher.errors import ObjectNotFound, PermanentError, WatcherError
 from watcher.model.objects import ObjectInfo
-from watcher.storage.base import Progress, Storage
+from watcher.storage.base import HEAD, Before, Progress, Storage, Upload
 
-PART = 16 * 1024 * 1024
+PART = HEAD
 PARALLEL = 4
 CHUNK = 256 * 1024
 MAX_PARTS = 10_000
@@ -46,10 +46,10 @@ class S3Storage(Storage):
         self._options = options
         self._addressing = options.addressing
         self._stack = contextlib.AsyncExitStack()
-        self._client: Any = None
+        self.client: Any = None
 
     async def __aenter__(self) -> Self:
-        self._client = await self._stack.enter_async_context(
+        self.client = await self._stack.enter_async_context(
             aws.client("s3", self._options, addressing=self._addressing)
         )
         return self
@@ -60,7 +60,8 @@ class S3Storage(Storage):
         await self._stack.aclose()
 
     @contextlib.contextmanager
-    def _translated(self, key: str) -> Iterator[None]:
+    def translated(self, key: str) -> Iterator[None]:
+        """Errors of the library in this project's terms."""
         try:
             yield
         except WatcherError:
@@ -71,8 +72,8 @@ class S3Storage(Storage):
 
     async def head(self, key: str, version_id: str | None = None) -> ObjectInfo:
         version = {"VersionId": version_id} if version_id is not None else {}
-        with self._translated(key):
-            found = await self._client.head_object(Bucket=self.bucket, Key=key, **version)
+        with self.translated(key):
+            found = await self.client.head_object(Bucket=self.bucket, Key=key, **version)
         return self._info(key, found, found.get("ContentLength", 0), found.get("VersionId"), found.get("Metadata", {}))
 
     def _info(
@@ -114,8 +115,8 @@ class S3Storage(Storage):
         if (start, end) != (0, info.size):
             exact["Range"] = f"bytes={start}-{end - 1}"
         async with limit:
-            with self._translated(info.key):
-                answer = await self._client.get_object(Bucket=self.bucket, Key=info.key, **exact)
+            with self.translated(info.key):
+                answer = await self.client.get_object(Bucket=self.bucket, Key=info.key, **exact)
                 position = start
                 async with answer["Body"] as body:
                     async for chunk in body.iter_chunks(CHUNK):
@@ -128,8 +129,8 @@ class S3Storage(Storage):
 
     async def read(self, info: ObjectInfo, start: int, length: int) -> bytes:
         part = {"Range": f"bytes={start}-{start + length - 1}"}
-        with self._translated(info.key):
-            answer = await self._client.get_object(Bucket=self.bucket, Key=info.key, **_exactly(info), **part)
+        with self.translated(info.key):
+            answer = await self.client.get_object(Bucket=self.bucket, Key=info.key, **_exactly(info), **part)
             async with answer["Body"] as body:
                 data: bytes = await body.read()
         return data
@@ -145,16 +146,20 @@ class S3Storage(Storage):
         content_type: str,
         metadata: Mapping[str, str],
         token: str,
-        before: Callable[[ObjectInfo], Awaitable[None]] | None = None,
+        before: Before | None = None,
     ) -> ObjectInfo:
-        size = path.stat().st_size
-        extra = {"ContentType": content_type, "Metadata": dict(metadata)}
-        with self._translated(key):
-            if size <= PART:
-                body = await asyncio.to_thread(path.read_bytes)
-                await self._client.put_object(Bucket=self.bucket, Key=key, Body=body, **extra)
-            else:
-                await self._put_parts(path, key, size, extra)
+        if path.stat().st_size > PART:
+            upload = await self.begin(key, content_type=content_type, metadata=metadata)
+            return await upload.finish(path, before)
+        with self.translated(key):
+            body = await asyncio.to_thread(path.read_bytes)
+            await self.client.put_object(
+                Bucket=self.bucket, Key=key, Body=body, ContentType=content_type, Metadata=dict(metadata)
+            )
+        return await self.written(key, len(body), before)
+
+    async def written(self, key: str, size: int, before: Before | None) -> ObjectInfo:
+        """The version that was just written."""
         info = await self.head(key)
         if info.size != size:
             raise PermanentError(
@@ -164,37 +169,20 @@ class S3Storage(Storage):
             await before(info)
         return info
 
-    async def _put_parts(self, path: Path, key: str, size: int, extra: dict[str, Any]) -> None:
-        part_size = max(PART, -(-size // MAX_PARTS))
-        begun = await self._client.create_multipart_upload(Bucket=self.bucket, Key=key, **extra)
-        upload = {"Bucket": self.bucket, "Key": key, "UploadId": begun["UploadId"]}
-        limit = asyncio.Semaphore(PARALLEL)
-
-        async def send(number: int) -> dict[str, Any]:
-            async with limit:
-                body = await asyncio.to_thread(_read, path, (number - 1) * part_size, part_size)
-                answer = await self._client.upload_part(**upload, PartNumber=number, Body=body)
-                return {"PartNumber": number, "ETag": answer["ETag"]}
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(send(number + 1)) for number in range(-(-size // part_size))]
-            parts = [task.result() for task in tasks]
-            await self._client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
-        except BaseException as error:
-            with contextlib.suppress(Exception):
-                await asyncio.shield(self._client.abort_multipart_upload(**upload))
-            if isinstance(error, BaseExceptionGroup):
-                raise error.exceptions[0] from None
-            raise
+    async def begin(self, key: str, *, content_type: str, metadata: Mapping[str, str]) -> S3Upload:
+        with self.translated(key):
+            begun = await self.client.create_multipart_upload(
+                Bucket=self.bucket, Key=key, ContentType=content_type, Metadata=dict(metadata)
+            )
+        return S3Upload(self, key, begun["UploadId"])
 
     async def discard(self, key: str, token: str) -> None:
-        with self._translated(key):
-            found = await self._client.list_multipart_uploads(Bucket=self.bucket, Prefix=key)
+        with self.translated(key):
+            found = await self.client.list_multipart_uploads(Bucket=self.bucket, Prefix=key)
             for upload in found.get("Uploads", []):
                 if upload["Key"] == key:
-                    with contextlib.suppress(ObjectNotFound), self._translated(key):
-                        await self._client.abort_multipart_upload(
+                    with contextlib.suppress(ObjectNotFound), self.translated(key):
+                        await self.client.abort_multipart_upload(
                             Bucket=self.bucket, Key=key, UploadId=upload["UploadId"]
                         )
 
@@ -202,8 +190,8 @@ class S3Storage(Storage):
         """Pages of up to 1 000; ends only when the store says that there is no more."""
         token: dict[str, str] = {}
         while True:
-            with self._translated(""):
-                page = await self._client.list_objects_v2(Bucket=self.bucket, Prefix=prefix, **token)
+            with self.translated(""):
+                page = await self.client.list_objects_v2(Bucket=self.bucket, Prefix=prefix, **token)
             entries = page.get("Contents", [])
             yield [self._info(entry["Key"], entry, entry["Size"], None, None) for entry in entries]
             if not page.get("IsTruncated"):
@@ -213,12 +201,62 @@ class S3Storage(Storage):
             token = {"ContinuationToken": page["NextContinuationToken"]}
 
     async def delete(self, key: str) -> None:
-        with self._translated(key):
-            await self._client.delete_object(Bucket=self.bucket, Key=key)
+        with self.translated(key):
+            await self.client.delete_object(Bucket=self.bucket, Key=key)
 
     async def check(self) -> None:
-        with self._translated(""):
-            await self._client.list_objects_v2(Bucket=self.bucket, MaxKeys=1)
+        with self.translated(""):
+            await self.client.list_objects_v2(Bucket=self.bucket, MaxKeys=1)
+
+
+class S3Upload(Upload):
+    """A multipart upload: parts from the second on are sent as the file grows, the first one last."""
+
+    def __init__(self, storage: S3Storage, key: str, upload_id: str) -> None:
+        self._storage = storage
+        self._key = key
+        self._upload = {"Bucket": storage.bucket, "Key": key, "UploadId": upload_id}
+        self._parts: dict[int, str] = {}
+        self._limit = asyncio.Semaphore(PARALLEL)
+        self._size = PART
+
+    async def grown(self, path: Path, size: int) -> None:
+        if self._size == PART and size < MAX_PARTS * PART:
+            await self._send(path, [number for number in range(2, size // PART + 1) if number not in self._parts])
+
+    async def finish(self, path: Path, before: Before | None = None) -> ObjectInfo:
+        size = path.stat().st_size
+        if not self._parts:
+            self._size = max(PART, -(-size // MAX_PARTS))
+        count = -(-size // self._size)
+        try:
+            await self._send(path, [number for number in range(1, count + 1) if number not in self._parts])
+            parts = [{"PartNumber": number, "ETag": self._parts[number]} for number in sorted(self._parts)]
+            with self._storage.translated(self._key):
+                await self._storage.client.complete_multipart_upload(**self._upload, MultipartUpload={"Parts": parts})
+        except BaseException:
+            await asyncio.shield(self.abort())
+            raise
+        return await self._storage.written(self._key, size, before)
+
+    async def abort(self) -> None:
+        with contextlib.suppress(Exception):
+            await self._storage.client.abort_multipart_upload(**self._upload)
+
+    async def _send(self, path: Path, numbers: list[int]) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number in numbers:
+                    group.create_task(self._send_part(path, number))
+        except BaseExceptionGroup as group:  # an error raised in `except*` would come in a group again
+            raise group.exceptions[0] from None
+
+    async def _send_part(self, path: Path, number: int) -> None:
+        async with self._limit:
+            with self._storage.translated(self._key):
+                body = await asyncio.to_thread(_read, path, (number - 1) * self._size, self._size)
+                answer = await self._storage.client.upload_part(**self._upload, PartNumber=number, Body=body)
+                self._parts[number] = answer["ETag"]
 
 
 def _read(path: Path, offset: int, length: int) -> bytes:
