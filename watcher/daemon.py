@@ -97,6 +97,7 @@ def make_worker(configured: Settings, tools: MediaTools, work: WorkRoot) -> Work
         ),
         encoder=EncoderOptions(configured.media.speed, tools.hardware),
         fonts=configured.media.fonts,
+        chunks=configured.media.chunks,
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from watcher import log, plugin
 from watcher.errors import AccessRefused, MediaError, ObjectNotFound, ObjectSuperseded, PermanentError
-from watcher.media import excerpt, graph, quality, verify
+from watcher.media import chunks, excerpt, graph, quality, verify
 from watcher.media import program as program_runner
 from watcher.media.assets import NO_ASSETS, Assets
 from watcher.media.excerpt import Excerpt
@@ -99,6 +99,8 @@ class Worker:
     ffmpeg: FFmpeg
     encoder: EncoderOptions
     fonts: Path | None = None
+    chunks: float = 0.0
+    """Seconds of the chunks of a long film; 0 for none."""
 
     async def perform(self, unit: Unit, registry: Registry, report: Report) -> Outcome:
         """Run a unit to its end. Sub-tasks that fail are in the outcome.
@@ -301,7 +303,7 @@ class _Performance:
                 _log.warning("the excerpt can't be decoded, reading all of the source", error=str(error))
                 await self._fetch()
                 return await self._encode_group(members, owners, media, None)
-            if len(members) == 1 and made == members and not self._worker.encoder.hardware:
+            if len(members) == 1 and made == members and not (self._worker.encoder.hardware or self._worker.chunks):
                 runs[0].fail(error)
                 return members
             _log.warning("merged run failed, running its members alone", error=str(error))
@@ -316,12 +318,28 @@ class _Performance:
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
         run = self._worker.ffmpeg.run
-        if part is None:
+        if part is None and self._worker.chunks and on_progress and media.duration > 2 * self._worker.chunks:
+            await self._chunked(members, media, on_progress)
+        elif part is None:
             await run(members, media, self._source, self._out, on_progress)
         else:
             renders = excerpt.over(part, members)
             clock = members[0].window == WHOLE
             await run(renders, part.of(media), part.path, self._out, on_progress, on_clock=clock)
+
+    async def _chunked(
+        self, members: list[Render], media: MediaInfo, on_progress: Callable[[float], None] | None
+    ) -> None:
+        """What suits side by side, the rest in one process as ever."""
+        worker = self._worker
+        fit = [render for render in members if chunks.suits(render)]
+        rest = [render for render in members if not chunks.suits(render)]
+        if rest:
+            await worker.ffmpeg.run(rest, media, self._source, self._out)
+        if fit:
+            parallel = max(2, worker.ffmpeg.threads // 2)
+            by_chunks = chunks.Chunked(worker.ffmpeg, worker.probe, media, self._source, self._out, parallel)
+            await by_chunks.run(fit, worker.chunks, on_progress)
 
     async def _encode_alone(self, members: list[Render], owners: dict[str, _Run], media: MediaInfo) -> list[Render]:
         """Each in a process of its own, and in software what hardware could not do; returns what was run in the end."""

@@ -6,6 +6,7 @@ names (texts, fonts, pictures) is read from files.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -22,6 +23,7 @@ from watcher.media.render import (
     Overlay,
     Picture,
     Size,
+    Span,
     Steady,
     Subtitles,
     Waveform,
@@ -74,8 +76,12 @@ class Step:
 def sampling(frames: Frames) -> Iterator[str]:
     """The filters that choose frames."""
     if isinstance(frames, Steady):
+        if frames.span is not None and frames.span.begin:
+            yield f"setpts=PTS+{seconds(frames.span.begin)}/TB"
         if frames.fps:
             yield f"fps={rational(frames.fps)}"
+        if frames.span is not None:
+            yield from _trim(frames.span, frames.fps)
     elif isinstance(frames, Interval):
         # round=up makes output n the last frame at or before n × interval: the one on display then.
         # One more copy of the last frame makes up for headers that round the duration up.
@@ -87,6 +93,21 @@ def sampling(frames: Frames) -> Iterator[str]:
         first = f"isnan(prev_pts)*lte({frames.milliseconds[0]},pts)"
         yield "settb=1/1000"
         yield f"select='{'+'.join([first, *terms])}'"
+
+
+def _trim(span: Span, rate: Fraction | None) -> Iterator[str]:
+    """The frames of a span: by their number where the rate is fixed, else by their time."""
+    limits: list[str] = []
+    for name, time in (("start", span.start), ("end", span.end)):
+        if time is not None:
+            limits.append(f"{name}={seconds(time)}" if rate is None else f"{name}_pts={frame_at(time, rate)}")
+    if limits:
+        yield f"trim={':'.join(limits)}"
+
+
+def frame_at(time: float, rate: Fraction) -> int:
+    """The number of the first frame at or after a time, at a fixed rate."""
+    return math.ceil(Fraction(time).limit_denominator(1_000_000) * rate)
 
 
 def scale(size: tuple[int, int], source: tuple[int, int] | None) -> Iterator[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from watcher.media import filters
@@ -89,6 +89,17 @@ def command(
     return _Command(renders, media, source, out, machine, number).arguments()
 
 
+def beside(render: Render, media: MediaInfo, source: str, out: str, picture: str, first: float) -> list[str]:
+    """A finished picture and the sound of the source: the render's one file, without encoding the picture again.
+
+    ``picture`` is a file below ``out`` whose first frame is shown at ``first``.
+    """
+    assert isinstance(render.video, Picture)  # noqa: S101  what else would have been encoded
+    tag = ("-tag:v", "hvc1") if "hvc1" in render.video.encoder else ()
+    command = _Command([replace(render, video=None)], media, source, out, Machine(1), 0)
+    return command.with_picture(picture, first, tag)
+
+
 class _Command:
     """One command while it is put together."""
 
@@ -131,6 +142,16 @@ class _Command:
             *graph,
             *outputs,
         ]
+
+    def with_picture(self, path: str, first: float, tag: tuple[str, ...]) -> list[str]:
+        """All of them, with the picture of a file of ours in place of one that is encoded."""
+        (render,) = self._renders
+        # ffmpeg moves each input to 0 by itself; the offset moves the picture back to where it was.
+        self._inputs.append(["-itsoffset", filters.seconds(first), "-i", f"file:{path}"])
+        number = len(self._inputs) - 1
+        outputs = self._output(render, 1, "")
+        inputs = [item for arguments in self._inputs for item in arguments]
+        return [*start(), *inputs, "-map", f"{number}:v:0", "-c:v", "copy", *tag, *outputs]
 
     def _source(self, source: str) -> list[str]:
         arguments = [*self._machine.input, *open_arguments(OPEN_OPTIONS), "-max_pixels", str(MAX_PIXELS)]

@@ -31,6 +31,8 @@ def main() -> None:
     request = json.load(sys.stdin)
     if "excerpt" in request:
         _answer(lambda: excerpt(request["excerpt"], request["options"]))
+    if "join" in request:
+        _answer(lambda: join(request["join"]["paths"], request["join"]["output"]))
     for item in request.get("files", ()):
         _answer(lambda item=item: probe(item, request["options"]))
 
@@ -306,6 +308,51 @@ class _Film:
                 if decoded > limit + 1e-6 or later > MOST_REORDERED:
                     return
             yield packet
+
+
+def join(paths: list[str], output: str) -> dict[Any, Any]:
+    """Put the packets of chunks one after another: they carry the times of the film."""
+    counts, first, last = [], None, None
+    with av.open(output, "w", format="nut", options={"avoid_negative_ts": "disabled"}) as out:
+        target = None
+        for path in paths:
+            with av.open(path) as source:
+                stream = source.streams.video[0]
+                target = target or out.add_stream_from_template(stream)
+                counts.append(0)
+                for packet in _decodable(source.demux(stream)):
+                    decoded, shown = packet.dts * packet.time_base, packet.pts * packet.time_base
+                    if last is not None and decoded <= last:
+                        raise ValueError("chunks overlap")
+                    last = decoded
+                    first = shown if first is None else min(first, shown)
+                    packet.stream = target
+                    out.mux(packet)
+                    counts[-1] += 1
+    return {"counts": counts, "first": float(first or 0)}
+
+
+def _decodable(packets: Any) -> Any:
+    """Packets with decoding times: of the first few of HEVC the demuxer does not know them, so they are counted."""
+    waiting: list[Any] = []
+    for packet in packets:
+        if packet.pts is None:
+            continue
+        if waiting or packet.dts is None:
+            waiting.append(packet)
+            known = [item for item in waiting if item.dts is not None]
+            if len(known) < 2:
+                continue
+            step = known[1].dts - known[0].dts
+            early = len(waiting) - len(known)
+            for place, item in enumerate(waiting[:early]):
+                item.dts = known[0].dts - (early - place) * step
+            yield from waiting
+            waiting = []
+        else:
+            yield packet
+    if waiting:
+        raise ValueError("a chunk has no decoding times")
 
 
 MOST_REORDERED = 16

@@ -75,6 +75,14 @@ class Probe:
         output.unlink(missing_ok=True)
         return None
 
+    async def join(self, paths: list[Path], output: Path) -> tuple[list[int], float]:
+        """Put chunks together; how many frames each had, and when the first is shown. Raises MediaError."""
+        call = {"join": {"paths": [str(path) for path in paths], "output": str(output)}}
+        (answer,) = await self._call(call, [path.parent for path in paths], None, output.parent, 1)
+        if "error" in answer:
+            raise MediaError("InternalError", f"chunks can't be joined: {answer['error']}")
+        return list(answer["counts"]), float(answer["first"])
+
     async def outputs(self, paths: Sequence[Path], directory: Path) -> list[MediaInfo | str]:
         """What we wrote, every packet counted; a text in place of facts says why a file can't be read."""
         return await self._ask(paths, [directory], {}, count=True) if paths else []

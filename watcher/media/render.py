@@ -53,10 +53,23 @@ class Join:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """A chunk of a film: the frames from ``start`` up to, and without, ``end``, in seconds of the film.
+
+    ``begin`` is where reading begins, which is 0 on the clock of the filters. None is the film's own beginning or end.
+    """
+
+    begin: float
+    start: float | None
+    end: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Steady:
-    """All frames, at ``fps``; None keeps those of the source."""
+    """All frames, at ``fps``; None keeps those of the source. ``span`` limits them to a chunk, on the film's clock."""
 
     fps: Fraction | None = None
+    span: Span | None = None
 
 
 @dataclass(frozen=True, slots=True)
