@@ -74,7 +74,7 @@ def test_one_rendition() -> None:
         *("-max_pixels", str(8192 * 8192), "-i", "file:/work/source"),
         "-filter_complex",
         "[0:0]fps=25,scale=640:360:flags=bicubic,setsar=1,format=yuv420p[s0]",
-        *("-map", "[s0]", "-c:v", "libx264", "-threads:v", "2", "-map", "0:1", "-c:a:0", "aac"),
+        *("-map", "[s0]", "-c:v", "libx264", "-threads:v", "3", "-map", "0:1", "-c:a:0", "aac"),
         *(
             "-b:a:0",
             "64k",
@@ -159,9 +159,12 @@ def test_a_remux_decodes_nothing() -> None:
 
 
 def test_encoder_threads_are_shared() -> None:
-    """Four encoders on two threads get one each; one gets both."""
+    """By their pixels, so that the largest does not run on alone; never less than one."""
     four = graph.command([video(name, 640, 360) for name in "abcd"], media(), "in", ".", TWO)
     assert [four[i + 1] for i, item in enumerate(four) if item == "-threads:v"] == ["1"] * 4
+    ladder = [video("a", 1920, 1080), video("b", 1280, 720), video("c", 640, 360)]
+    found = graph.command(ladder, media(1920, 1080), "in", ".", graph.Machine(8))
+    assert [found[i + 1] for i, item in enumerate(found) if item == "-threads:v"] == ["8", "3", "1"]
 
 
 @given(sizes=st.lists(st.tuples(st.integers(1, 60), st.integers(1, 60)), min_size=1, max_size=6))
