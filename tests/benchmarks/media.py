@@ -65,11 +65,12 @@ def real_clip(folder: Path, seconds: float) -> Path:
 
 
 def by_hand(source: Path, out: Path) -> list[str]:
-    """What an expert would type: the same outputs, the same encoder settings, one thread an encoder."""
+    """What an expert would type: the same outputs, the same encoder settings, the best threads that were found."""
     command = [parts.FFMPEG, "-nostdin", "-v", "error", "-y", "-i", str(source), "-filter_complex", BY_HAND]
     for height, rate in RUNGS:
         command += ["-map", f"[v{height}]", "-map", "0:a", "-c:v", "libx264", "-preset", "veryfast", "-b:v", f"{rate}k"]
-        command += ["-maxrate", f"{2 * rate}k", "-bufsize", f"{4 * rate}k", "-threads:v", "1", "-pix_fmt", "yuv420p"]
+        command += ["-maxrate", f"{2 * rate}k", "-bufsize", f"{4 * rate}k", "-pix_fmt", "yuv420p"]
+        command += ["-threads:v", "3" if height == 1080 else "1"]
         command += ["-c:a", "aac", "-b:a", "128k", "-ar", "48000", "-ac", "2", "-movflags", "+faststart"]
         command.append(str(out / f"{height}.mp4"))
     for name in ("sprite", "sample"):
