@@ -24,7 +24,7 @@ are not part of the MPS model. This page is made from the code (`python -m tests
 """
 
 OURS = {
-    "TargetVmaf", "TwoPass", "QualityReport", "Encryption", "WaveformTaskSet", "CommandTaskSet",
+    "TargetVmaf", "TwoPass", "QualityReport", "Encryption", "PublishFirst", "WaveformTaskSet", "CommandTaskSet",
 }  # fmt: skip
 
 MODELS: list[tuple[str, list[type[BaseModel]]]] = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,7 @@ from watcher.model.unit import Outcome, PlannedStep, Report, Unit
 from watcher.preparing import Preparation
 from watcher.sending import Registry, Sending, Wanted
 from watcher.steps._encoders import EncoderOptions
-from watcher.steps.base import OutputFile, Step, StepOutput
+from watcher.steps.base import CONTENT_TYPES, OutputFile, Step, StepOutput
 from watcher.storage.base import Storage
 
 _log = log.get("worker")
@@ -45,6 +45,9 @@ FETCHED, ENCODED = 5, 95
 
 PICTURES = frozenset({"snapshot_by_time_offset", "sample_snapshot", "image_sprite", "animated_graphic"})
 """Sub-tasks that may get along with a part of the source."""
+MANIFESTS = frozenset(CONTENT_TYPES[extension] for extension in ("m3u8", "mpd", "vtt"))
+"""Objects that name others, which have to be there before."""
+PARALLEL_PUTS = 8
 WORTH_RANGES = 8 * 1024 * 1024
 """Bytes from which on a far object is read in parts for such sub-tasks."""
 WORTH_EXCERPT = 500_000_000
@@ -127,6 +130,7 @@ class _Performance:
         self._sending = Sending(worker.storages, registry, unit, self._out)
         self._fetched = False
         self._ranges: Ranges | None = None
+        self._taken = {(unit.source.storage, unit.source.key): "the source object"}
         self._metadata: dict[str, Any] | None = None
         now = time.time()
         self._runs = [self._begin(index, planned, now) for index, planned in enumerate(unit.steps)]
@@ -158,12 +162,14 @@ class _Performance:
             return await self._outcome(error.code, error.message)
         await self._plan(media)
         await self._changed()
-        await self._encode(media)
-        await self._run_programs()
-        await self._worker.storages[self._unit.source.storage].verify(self._unit.source)
-        await self._name_outputs()
-        await self._changed()
-        await self._publish()
+        first = [run for run in self._runs if getattr(run.planned.spec, "publish_first", 0)]
+        for batch in (first, [run for run in self._runs if run not in first]):
+            await self._encode(media, batch)
+            await self._run_programs(batch)
+            await self._worker.storages[self._unit.source.storage].verify(self._unit.source)
+            await self._name_outputs(batch)
+            await self._changed()
+            await self._publish(batch)
         return await self._outcome()
 
     async def _outcome(self, code: str = "", message: str = "") -> Outcome:
@@ -250,9 +256,9 @@ class _Performance:
                 except MediaError as error:
                     run.fail(error)
 
-    async def _run_programs(self) -> None:
+    async def _run_programs(self, batch: list[_Run]) -> None:
         """The commands of the configuration, one after another."""
-        for run in self._runs:
+        for run in batch:
             program = run.step.program() if run.alive and run.step is not None else None
             if program is not None and run.step is not None:
                 try:
@@ -266,10 +272,10 @@ class _Performance:
                 except MediaError as error:
                     run.fail(error)
 
-    async def _encode(self, media: MediaInfo) -> None:
+    async def _encode(self, media: MediaInfo, batch: list[_Run]) -> None:
         """One process per window; when a merged process fails, its members run again alone."""
-        owners = {render.name: run for run in self._runs for render in run.renders if run.alive}
-        groups = graph.groups([render for run in self._runs if run.alive for render in run.renders])
+        owners = {render.name: run for run in batch for render in run.renders if run.alive}
+        groups = graph.groups([render for run in batch if run.alive for render in run.renders])
         for members in groups:
             part = await self._excerpt(members, media)
             if part is None:
@@ -391,34 +397,32 @@ class _Performance:
             except MediaError as error:
                 run.fail(error)
 
-    async def _name_outputs(self) -> None:
+    async def _name_outputs(self, batch: list[_Run]) -> None:
         """Give every file its key; two sub-tasks can't write the same object, and none the source."""
-        source = self._unit.source
-        taken = {(source.storage, source.key): "the source object"}
         for index, run in enumerate(self._runs):
-            if not run.alive or run.step is None:
+            if run not in batch or not run.alive or run.step is None:
                 continue
             try:
                 produced = [run.produced[render.name] for render in run.renders]
                 run.output = await asyncio.to_thread(run.step.collect, produced, self._out)
                 for file in run.output.files:
                     place = (run.planned.storage, file.key)
-                    if place in taken:
-                        raise MediaError("InvalidInput", f"/{file.key} would overwrite {taken[place]}; change the path")
-                    taken[place] = f"another output of sub-task {index + 1}"
+                    if place in self._taken:
+                        message = f"/{file.key} would overwrite {self._taken[place]}; change the path"
+                        raise MediaError("InvalidInput", message)
+                    self._taken[place] = f"another output of sub-task {index + 1}"
             except MediaError as error:
                 run.fail(error)
 
-    async def _publish(self) -> None:
-        living = [run for run in self._runs if run.alive and run.output is not None]
+    async def _publish(self, batch: list[_Run]) -> None:
+        living = [run for run in batch if run.alive and run.output is not None]
         objects = [(run.planned.storage, file.key) for run in living if run.output for file in run.output.files]
         if objects:
             await self._registry.intend(objects, self._unit.task_id, self._unit.lineage)
         for run in living:
             assert run.output is not None  # noqa: S101
             try:
-                for file in run.output.files:
-                    await self._put(run, file)
+                await self._put_all(run, run.output.files)
             except PermanentError as error:
                 run.fail(MediaError("InternalError", f"the output can't be written: {error}"))
                 await self._changed()
@@ -427,6 +431,25 @@ class _Performance:
                 run.result, status="SUCCESS", progress=100, finish_time=time.time(), output=run.output.item
             )
             await self._changed()
+
+    async def _put_all(self, run: _Run, files: Sequence[OutputFile]) -> None:
+        """Several at a time; what names other files comes after them, in its order."""
+        limit = asyncio.Semaphore(PARALLEL_PUTS)
+
+        async def put(file: OutputFile) -> None:
+            async with limit:
+                await self._put(run, file)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for file in files:
+                    if file.content_type not in MANIFESTS:
+                        group.create_task(put(file))
+        except BaseExceptionGroup as group:  # an error raised in `except*` would come in a group again
+            raise group.exceptions[0] from None
+        for file in files:
+            if file.content_type in MANIFESTS:
+                await self._put(run, file)
 
     async def _put(self, run: _Run, file: OutputFile) -> None:
         upload = self._sending.take(file.path)

@@ -227,11 +227,11 @@ async def test_a_gif_keeps_its_colours(workbench: Bench, clip: Path) -> None:
     item = await workbench.one(
         "a.mp4", AnimatedGraphicTaskSet=[{"Definition": 200001, "StartTimeOffset": 1, "EndTimeOffset": 2}]
     )
-    image = Image.open(workbench.path(item["path"]))
-    assert getattr(image, "n_frames", 1) == 5
-    assert image.info.get("loop") == 0
     frame = Image.fromarray(frames(clip)[25].astype("uint8"))
-    difference = np.array(ImageChops.difference(image.convert("RGB"), frame))
+    with Image.open(workbench.path(item["path"])) as image:
+        assert getattr(image, "n_frames", 1) == 5
+        assert image.info.get("loop") == 0
+        difference = np.array(ImageChops.difference(image.convert("RGB"), frame))
     assert difference.mean() < 12
 
 
@@ -312,3 +312,28 @@ async def test_what_is_fine_is_copied(workbench: Bench) -> None:
     assert packets(workbench.path(item["path"])) == packets(workbench.root / "a.mp4")
     item = await workbench.one("a.mp4", TranscodeTaskSet=[raw("mp4", asked | {"Height": 128}, AAC)])
     assert packets(workbench.path(item["path"])) != packets(workbench.root / "a.mp4")
+
+
+async def test_the_first_to_play_is_published_first(workbench: Bench, clip: Path) -> None:
+    """It is there, with its result, before anything else is."""
+    shutil.copy(clip, workbench.root / "a.mp4")
+    small = raw("mp4", {"Codec": "h264", "Height": 128}, AAC, PublishFirst=1)
+    outcome = await workbench.run(
+        "a.mp4",
+        SampleSnapshotTaskSet=[{"Definition": 10}],
+        TranscodeTaskSet=[raw("mkv", {"Codec": "h264"}, AAC), small],
+    )
+    assert [result.status for result in outcome.results] == ["SUCCESS"] * 3
+    states = [[result.status for result in report] for report in workbench.reports]
+    assert ["PROCESSING", "SUCCESS", "PROCESSING"] in states
+    keys = [info.key for info in workbench.registry.versions]
+    assert keys[0].endswith(".mp4")
+    assert len(keys) == 12
+
+
+async def test_manifests_come_last(workbench: Bench, clip: Path) -> None:
+    """Whoever reads a manifest finds all that it names."""
+    shutil.copy(clip, workbench.root / "a.mp4")
+    await workbench.one("a.mp4", AdaptiveDynamicStreamingTaskSet=[{"Definition": 10}])
+    kinds = [info.key.rpartition(".")[2] for info in workbench.registry.versions]
+    assert kinds == ["ts", "m3u8", "m3u8"]

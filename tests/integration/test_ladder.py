@@ -220,3 +220,15 @@ async def test_further_tracks(ladder: Bench) -> None:
     assert 'mimeType="text/vtt"' in manifest
     assert manifest.count('contentType="audio"') == 2
     assert "<Label>English</Label>" in manifest
+
+
+async def test_each_variant_has_the_sound_of_its_template(ladder: Bench) -> None:
+    """Different sounds are groups of their own in HLS, and one set to choose from in DASH."""
+    streams = [LADDER[0], LADDER[1] | {"Audio": SOUND | {"Bitrate": 32}}]
+    text = (await made(ladder, {"StreamInfos": streams, "SegmentType": "mp4-mp4-segment"})).read_text()
+    assert 'GROUP-ID="audio",NAME="main"' in text
+    assert 'GROUP-ID="audio1",NAME="main"' in text
+    assert re.findall(r'AUDIO="(\w+)"', text) == ["audio", "audio1"]
+    manifest = (await made(ladder, {"StreamInfos": streams, "Format": "MPEG-DASH"})).read_text()
+    assert manifest.count('contentType="audio"') == 1
+    assert manifest.count("audioSamplingRate") == 2

@@ -96,6 +96,8 @@ class TranscodeInput(StepInput):
     watermark_set: Watermarks = ()
     mosaic_set: tuple[MosaicInput, ...] = Field(default=(), max_length=10)
     head_tail_parameter: HeadTailParameter | None = None
+    publish_first: Literal[0, 1] = 0
+    """Ours. 1: encoded and published before the other sub-tasks begin, so that something can be played soon."""
 
     @model_validator(mode="after")
     def _has_one_set_of_parameters(self) -> TranscodeInput:
@@ -187,6 +189,8 @@ class AdaptiveDynamicStreamingInput(StepInput):
     """Milliseconds at which every rendition has a key frame and a cut."""
     add_on_audios: tuple[AddOnAudio, ...] = Field(default=(), max_length=16)
     std_ext_stream_infos: tuple[AdaptiveStreamTemplate, ...] = Field(default=(), max_length=10)
+    publish_first: Literal[0, 1] = 0
+    """Ours. As of a transcode."""
 
     @model_validator(mode="after")
     def _has_one_default(self) -> AdaptiveDynamicStreamingInput:
