@@ -46,6 +46,9 @@ class Sending:
     unit: Unit
     out: Path
     _uploads: dict[Path, Upload] = field(default_factory=dict)
+    _growing: set[Path] = field(default_factory=set)
+    _segmented: list[Wanted] = field(default_factory=list)
+    _taken: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -54,42 +57,54 @@ class Sending:
 
     async def begin(self, wanted: Sequence[Wanted], media: MediaInfo) -> list[Render]:
         """Start an upload for each render that makes one file for a far storage; returns the renders to be made."""
-        places = [(item.storage, early[0]) for item in wanted if (early := item.step.early(item.render))]
-        taken = Counter([*places, (self.unit.source.storage, self.unit.source.key)])
+        far = [item for item in wanted if self.storages[item.storage].far]
+        self._segmented = [item for item in far if item.step.early(item.render, item.render.file) is None]
+        # An object that two outputs claim is not begun: which of them is refused is decided when they are named.
+        claimed = [
+            (item.storage, early[0]) for item in far if (early := item.step.early(item.render, item.render.file))
+        ]
+        self._taken = Counter([*claimed, (self.unit.source.storage, self.unit.source.key)])
         renders: list[Render] = []
         for item in wanted:
-            early, storage = item.step.early(item.render), self.storages[item.storage]
-            room = growing.reserved(item.render, media)
-            # An object that two outputs claim is not begun: which of them is refused is decided when they are named.
-            if early is None or room is None or not storage.far or taken[item.storage, early[0]] > 1:
+            early, room = item.step.early(item.render, item.render.file), growing.reserved(item.render, media)
+            fit = item in far and early is not None and room is not None and self._taken[item.storage, early[0]] == 1
+            if fit and early is not None and room is not None and await self._start(item, item.render.file, early):
+                self._growing.add(self.out / item.render.name / item.render.file)
+                renders.append(room)
+            else:
                 renders.append(item.render)
-                continue
-            key, content_type = early
-            await self.registry.intend([(item.storage, key)], self.unit.task_id, self.unit.lineage)
-            upload = await storage.begin(key, content_type=content_type, metadata=self.metadata)
-            if upload is None:
-                renders.append(item.render)
-                continue
-            self._uploads[self._path(item.render)] = upload
-            renders.append(room)
         return renders
 
-    def _path(self, render: Render) -> Path:
-        return self.out / render.name / render.file
+    async def _start(self, item: Wanted, file: str, early: tuple[str, str]) -> bool:
+        """Begin the upload of one file, where its storage can."""
+        key, content_type = early
+        await self.registry.intend([(item.storage, key)], self.unit.task_id, self.unit.lineage)
+        upload = await self.storages[item.storage].begin(key, content_type=content_type, metadata=self.metadata)
+        if upload is not None:
+            self._uploads[self.out / item.render.name / file] = upload
+        return upload is not None
 
     @contextlib.asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
         """Send what is final while the context lasts."""
-        if not self._uploads:
+        if not self._growing and not self._segmented:
             yield
             return
-        async with growing.repeated(self._grown):
+        async with growing.repeated(self._send):
             yield
 
-    async def _grown(self) -> None:
-        for path, upload in self._uploads.items():
-            with contextlib.suppress(FileNotFoundError):
-                await upload.grown(path, path.stat().st_size)
+    async def _send(self) -> None:
+        for path in list(self._growing):
+            if path in self._uploads and path.exists():
+                await self._uploads[path].grown(path, path.stat().st_size)
+        for item in self._segmented:
+            for path in growing.closed_segments(self.out / item.render.name):
+                early = item.step.early(item.render, path.name)
+                if path in self._uploads or early is None or self._taken[item.storage, early[0]]:
+                    continue
+                if await self._start(item, path.name, early):
+                    self._taken[item.storage, early[0]] += 1
+                    await self._uploads[path].closed(path)
 
     def take(self, path: Path) -> Upload | None:
         """The upload of a file, which is the caller's from now on."""
@@ -99,3 +114,5 @@ class Sending:
         """End all that were not taken."""
         for path in list(self._uploads):
             await self._uploads.pop(path).abort()
+        self._growing.clear()
+        self._segmented.clear()

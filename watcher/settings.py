@@ -52,7 +52,7 @@ class MediaSettings(_Section):
     """Preset of x264 and x265: slower ones make better pictures of the same bit rate."""
     hardware: Literal["off", "auto", "nvenc", "qsv", "vaapi"] = "off"
     """Encoders in hardware for H.264, H.265 and AV1, where they work: faster, and larger for the same picture."""
-    chunks: Seconds = 0.0
+    chunks: Annotated[Seconds, Field(ge=0)] = 0.0
     """A film that is longer than twice this is encoded as chunks of about this length, side by side; 0 is off. Worth
     it where a unit has many threads; see docs/benchmarks.md."""
     fonts: Path | None = None

@@ -125,3 +125,38 @@ async def test_cancelling_from_outside_stays_cancelling() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("ladder", [False, True], ids=["transcode", "ladder"])
+async def test_segments_go_out_as_they_close(far: Bench, tmp_path: Path, ladder: bool) -> None:
+    """Most of them before the last frame; none is to be seen before the playlist was checked."""
+    clip = parts.make_clip(tmp_path / "clip.mp4", seconds=20, size="1280x720")
+    await far.storage.put(clip, "a.mp4", content_type="video/mp4", metadata={}, token="t")
+    video = {"Codec": "h265", "HlsTime": 1}
+    far.template("transcode", 200001, {"Container": "hls", "VideoTemplate": video, "AudioTemplate": SOUND})
+    body = {"Format": "HLS", "StreamInfos": [{"Video": video, "Audio": SOUND}]}
+    far.template("adaptive_dynamic_streaming", 200001, body)
+    order: list[str] = []
+    run, closed = FFmpeg.run, s3.S3Upload.closed
+
+    async def running(self: Any, *args: Any, **more: Any) -> None:
+        await run(self, *args, **more)
+        order.append("encoded")
+        seen = [info.key async for page in far.storage.list() for info in page]
+        assert seen == ["a.mp4"]
+
+    async def sending(self: Any, path: Path) -> None:
+        order.append(path.name)
+        await closed(self, path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FFmpeg, "run", running)
+        patch.setattr(s3.S3Upload, "closed", sending)
+        sets = "AdaptiveDynamicStreamingTaskSet" if ladder else "TranscodeTaskSet"
+        item = await far.one("a.mp4", **{sets: [{"Definition": 200001}]})
+    assert order.index("encoded") > 5, order
+    keys = {info.key async for page in far.storage.list() for info in page}
+    assert item["path"].removeprefix("/") in keys
+    assert sum(1 for key in keys if key.endswith(".ts")) == 20
+    await nothing_left(far)

@@ -9,7 +9,7 @@ from pathlib import Path
 from watcher import catalog, daemon, settings
 from watcher.cli.console import err, out, safe
 from watcher.errors import ConfigurationError, Problem, WatcherError
-from watcher.media import ffmpeg
+from watcher.media import ffmpeg, fonts
 from watcher.mps import files
 from watcher.settings import Settings
 
@@ -96,6 +96,9 @@ async def _media(configured: Settings, report: _Report) -> None:
     for name in missing:
         report.problem(Problem("media.ffmpeg", f"{program} has no {name}"))
     report.fine(f"ffmpeg {version}", str(program))
+    if not await asyncio.to_thread(fonts.installed, configured.media.fonts):
+        advice = "no font is installed, so text watermarks and subtitles would fail: install fonts-dejavu-core"
+        report.problem(Problem("media.fonts", advice, warning=True))
     if configured.media.hardware != "off":
         report.fine(f"encoding in {tools.hardware or 'software: no hardware encoder works here'}")
     report.fine(f"containment {contained.kind}")

@@ -23,18 +23,23 @@ STAND_INS = (
 """Tried in this order; file names without their extension."""
 
 
+def installed(folder: Path | None) -> int:
+    """How many font files there are to choose from."""
+    return len(_installed(folder))
+
+
 def find(name: str, text: str, folder: Path | None) -> Path:
     """The font file to draw ``text`` with; raises MediaError when no font that is installed has its characters."""
-    installed = _installed(folder)
-    wanted = [installed[key] for key in (name.lower(),) if key in installed]
+    there = _installed(folder)
+    wanted = [there[key] for key in (name.lower(),) if key in there]
     for stem in STAND_INS:
-        wanted += [installed[key] for suffix in SUFFIXES if (key := f"{stem}{suffix}".lower()) in installed]
-    wanted += sorted(installed.values())
+        wanted += [there[key] for suffix in SUFFIXES if (key := f"{stem}{suffix}".lower()) in there]
+    wanted += sorted(there.values())
     needed = {ord(char) for char in text if not char.isspace() and char.isprintable()}
     for path in dict.fromkeys(wanted):
         if needed <= _characters(path):
             return path
-    if not installed:
+    if not there:
         raise MediaError("InternalError", "no font is installed: install fonts-dejavu-core, or set media.fonts")
     raise MediaError(
         "InternalError",

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 
 from watcher.media.render import Picture, Render, Steady
 from watcher.model.media_info import MediaInfo
@@ -71,3 +72,9 @@ async def _repeat(action: Callable[[], Awaitable[None]]) -> None:
     while True:
         await asyncio.sleep(INTERVAL)
         await action()
+
+
+def closed_segments(folder: Path) -> list[Path]:
+    """Numbered segments that a later one follows, oldest first: the last may still be written."""
+    found = [path for path in folder.glob("seg*") if path.stem.removeprefix("seg").isdecimal()]
+    return sorted(found, key=lambda path: int(path.stem.removeprefix("seg")))[:-1]

@@ -13,6 +13,7 @@ from watcher.model.output_path import Naming
 from watcher.steps._encoders import Cuts
 from watcher.steps.base import CONTENT_TYPES, OutputFile
 
+_SEGMENT = re.compile(r"seg(\d+)\.(ts|m4s)\Z")
 _URI = re.compile(r'URI="([^"]*)"')
 
 
@@ -50,6 +51,15 @@ def segments(files: Sequence[Path], pattern: str, naming: Naming, sub_stream: in
         key = naming.object_key(pattern, extension, number=label, several=not single, sub_stream=sub_stream)
         found.append(OutputFile(path, key, CONTENT_TYPES[extension]))
     return found
+
+
+def early(file: str, pattern: str, naming: Naming, sub_stream: int | None = None) -> tuple[str, str] | None:
+    """Key and content type of a numbered segment; None for any other file."""
+    match = _SEGMENT.match(file)
+    if match is None:
+        return None
+    key = naming.object_key(pattern, match[2], number=int(match[1]), several=True, sub_stream=sub_stream)
+    return key, CONTENT_TYPES[match[2]]
 
 
 def rewrite(playlist: Path, to: Path, key: str, names: Mapping[str, str], key_uri: str = "") -> Path:

@@ -6,7 +6,8 @@ in the finished files: bit rates, codecs, sizes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import posixpath
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 
@@ -37,6 +38,7 @@ class AdaptiveDynamicStreamingStep(Step[AdaptiveDynamicStreamingInput, AdaptiveD
     _variants: tuple[tuple[str, AdaptiveStreamTemplate], ...] = ()
     _voices: tuple[Voice, ...] = ()
     _assets: Assets
+    _numbers: Mapping[str, int]
 
     def wanted(self, media: MediaInfo) -> dict[str, Wanted]:
         """Watermarks, subtitles, further tracks."""
@@ -73,13 +75,18 @@ class AdaptiveDynamicStreamingStep(Step[AdaptiveDynamicStreamingInput, AdaptiveD
         if self._pure_audio:
             if media.sound is None:
                 raise MediaError("SourceFileError.NoAudioMedia", "the source has no audio stream")
-            return self._audio_ladder(streams, media)
+            return self._numbered(self._audio_ladder(streams, media))
         picture_of(media)
         chosen = self._chosen([stream for stream in streams if not stream.remove_video], media)
         rate = next((stream.video.rate for stream in chosen if stream.video is not None), None)
         self._variants = tuple((f"{self.name}v{index}", stream) for index, stream in enumerate(chosen))
         found = [self._variant(name, stream, media, rate) for name, stream in self._variants]
-        return found + list(self._audio(chosen, media))
+        return self._numbered(found + list(self._audio(chosen, media)))
+
+    def _numbered(self, renders: list[Render]) -> list[Render]:
+        """Remember which number each rendition has."""
+        self._numbers = {render.name: number for number, render in enumerate(renders)}
+        return renders
 
     def _chosen(self, streams: list[AdaptiveStreamTemplate], media: MediaInfo) -> list[AdaptiveStreamTemplate]:
         """Without the variants above the source, where the template says so; the smallest is always kept."""
@@ -178,6 +185,12 @@ class AdaptiveDynamicStreamingStep(Step[AdaptiveDynamicStreamingInput, AdaptiveD
             self._render(name, None, _sound.tracks(stream.audio, media, "hls", Window()), Cuts(SECONDS))
             for name, stream in self._variants
         ]
+
+    def early(self, render: Render, file: str) -> tuple[str, str] | None:
+        """The segments of HLS: their numbers are known from their names, their rendition's from the render's."""
+        key = self.naming.object_key(self.patterns["output_object_path"], "m3u8")
+        pattern = posixpath.join("/" + posixpath.dirname(key), self.patterns["segment_object_name"])
+        return _hls.early(file, pattern, self.naming, self._numbers.get(render.name))
 
     def collect(self, produced: list[Produced], directory: Path) -> StepOutput:
         """Segments first, then the manifests of the renditions, the master manifest last."""

@@ -113,8 +113,11 @@ class Step(ABC, Generic[I, T]):
     def renders(self, media: MediaInfo, assets: Assets) -> list[Render]:
         """What this step wants from the shared decode of ``media``; raises MediaError when it can't be had."""
 
-    def early(self, render: Render) -> tuple[str, str] | None:
-        """Key and content type of the one file that a render makes, when it can be sent while it is made."""
+    def early(self, render: Render, file: str) -> tuple[str, str] | None:
+        """Key and content type of a file that a render makes, when it can be sent before the render has ended.
+
+        ``file`` is the render's own file, which grows, or a segment, which is closed when the next one begins.
+        """
         return None
 
     @abstractmethod

@@ -215,12 +215,18 @@ class TranscodeStep(Step[TranscodeInput, TranscodeTemplate]):
         segments = _SEGMENTS[video.segment_type if video else 0]
         return "main.m3u8", _hls.muxer(self.name, segments, self._cuts())
 
-    def early(self, render: Render) -> tuple[str, str] | None:
-        """A file that is only appended to, but for its head."""
-        if self.template.container not in _APPENDED:
-            return None
+    def early(self, render: Render, file: str) -> tuple[str, str] | None:
+        """A file that is only appended to, but for its head; the segments of HLS."""
         key = self.naming.object_key(self.patterns["output_object_path"], self.template.extension)
+        if self.template.container == "hls":
+            return _hls.early(file, self._segment_pattern(key), self.naming)
+        if self.template.container not in _APPENDED or file != render.file:
+            return None
         return key, CONTENT_TYPES[self.template.extension]
+
+    def _segment_pattern(self, key: str) -> str:
+        """Segment names are relative to the directory of the playlist."""
+        return posixpath.join("/" + posixpath.dirname(key), self.patterns["segment_object_name"])
 
     def collect(self, produced: list[Produced], directory: Path) -> StepOutput:
         """The main file; for HLS the segments first, then the playlist that names them."""
@@ -229,9 +235,7 @@ class TranscodeStep(Step[TranscodeInput, TranscodeTemplate]):
         key = self.naming.object_key(self.patterns["output_object_path"], self.template.extension)
         files: list[OutputFile] = []
         if self.template.container == "hls":
-            # Segment names are relative to the directory of the playlist.
-            pattern = posixpath.join("/" + posixpath.dirname(key), self.patterns["segment_object_name"])
-            files = _hls.segments(made.files[1:], pattern, self.naming)
+            files = _hls.segments(made.files[1:], self._segment_pattern(key), self.naming)
             names = {file.path.name: file.key for file in files}
             main = _hls.rewrite(main, directory / f"{self.name}.m3u8", key, names)
         files.append(OutputFile(main, key, CONTENT_TYPES[self.template.extension]))

@@ -30,6 +30,10 @@ class Upload(ABC):
         """All below ``size`` is final but for the first :data:`HEAD` bytes, which may be written anew until the end."""
 
     @abstractmethod
+    async def closed(self, path: Path) -> None:
+        """The file is complete: all of it can be sent, though it is not to be seen yet."""
+
+    @abstractmethod
     async def finish(self, path: Path, before: Before | None = None) -> ObjectInfo:
         """The file is complete: write what is left of it, and make the object visible."""
 

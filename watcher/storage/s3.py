@@ -224,13 +224,17 @@ class S3Upload(Upload):
         if self._size == PART and size < MAX_PARTS * PART:
             await self._send(path, [number for number in range(2, size // PART + 1) if number not in self._parts])
 
-    async def finish(self, path: Path, before: Before | None = None) -> ObjectInfo:
+    async def closed(self, path: Path) -> None:
         size = path.stat().st_size
         if not self._parts:
             self._size = max(PART, -(-size // MAX_PARTS))
         count = -(-size // self._size)
+        await self._send(path, [number for number in range(1, count + 1) if number not in self._parts])
+
+    async def finish(self, path: Path, before: Before | None = None) -> ObjectInfo:
+        size = path.stat().st_size
         try:
-            await self._send(path, [number for number in range(1, count + 1) if number not in self._parts])
+            await self.closed(path)
             parts = [{"PartNumber": number, "ETag": self._parts[number]} for number in sorted(self._parts)]
             with self._storage.translated(self._key):
                 await self._storage.client.complete_multipart_upload(**self._upload, MultipartUpload={"Parts": parts})
