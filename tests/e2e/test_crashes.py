@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -228,3 +229,44 @@ def test_killed_again_and_again(
     assert all(len(found) == 1 for found in ids.values())
     assert service.stop() == 0
     assert not list((service.root / "work").iterdir())
+
+
+def test_killed_while_an_output_is_sent(
+    daemon: Callable[..., parts.Daemon], folders: dict[str, Any], tmp_path: Path, moto: str
+) -> None:
+    """Half of a growing file is in the far storage: after the restart it is whole, and no upload is left open."""
+    name = f"sent-{uuid.uuid4().hex[:8]}-1250000000"
+    client = boto3.client(
+        "s3", endpoint_url=moto, region_name="us-east-1", aws_access_key_id="k", aws_secret_access_key="s"
+    )
+    client.create_bucket(Bucket=name)
+    far = {"type": "s3", "region": "us-east-1", "endpoint_url": moto, "access_key": "k", "secret_key": "s"}
+    settings = folders | {"storages": folders["storages"] | {name: far | {"addressing": "path"}}}
+    video = {"Codec": "h264", "Mode": "CBR", "Bitrate": 30_000}
+    raw = {"Container": "mp4", "VideoTemplate": video, "RemoveAudio": 1}
+    service = daemon(
+        settings,
+        parts.workflow(
+            "inbox-1250000000",
+            OutputStorage={"Type": "AWS-S3", "S3OutputStorage": {"S3Bucket": name}},
+            MediaProcessTask={"TranscodeTaskSet": [{"Definition": 0, "RawParameter": raw}]},
+        ),
+    )
+    small = "from watcher.storage import s3\ns3.PART = 5 * 1024 * 1024\n"
+    small += "from watcher.media import growing\ngrowing.INTERVAL = 0.05\n"
+    # It dies when the first part has arrived, which is the second of the file.
+    dying = small + DIE + "send = s3.S3Upload._send_part\n"
+    dying += "async def once(self, path, number):\n    await send(self, path, number)\n    await die()\n"
+    service.start(fault=dying + "s3.S3Upload._send_part = once\n")
+    parts.make_clip(tmp_path / "inbox" / "a.mp4", seconds=12, size="640x360")
+    service.process.wait(60)
+    assert client.list_multipart_uploads(Bucket=name).get("Uploads"), "it died before anything was sent"
+    assert not client.list_objects_v2(Bucket=name).get("Contents")
+
+    service.start(fault=small)
+    (task,) = service.finished(1)
+    assert not task["failed"], task
+    (found,) = client.list_objects_v2(Bucket=name)["Contents"]
+    client.download_file(name, found["Key"], str(tmp_path / "got.mp4"))
+    assert parts.probe(tmp_path / "got.mp4")["video"]["frames"] == 300
+    assert not client.list_multipart_uploads(Bucket=name).get("Uploads")

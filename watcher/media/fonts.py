@@ -10,8 +10,6 @@ import functools
 from collections.abc import Iterator
 from pathlib import Path
 
-from fontTools.ttLib import TTFont, TTLibError
-
 from watcher.errors import MediaError
 
 SYSTEM = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"))
@@ -50,6 +48,8 @@ def find(name: str, text: str, folder: Path | None) -> Path:
 
 def full_name(path: Path) -> str:
     """The name that a subtitle style calls this one font by."""
+    from fontTools.ttLib import TTFont, TTLibError  # noqa: PLC0415  not every daemon draws text
+
     try:
         with TTFont(path, fontNumber=0, lazy=True) as font:
             return str(font["name"].getDebugName(4) or path.stem)
@@ -72,6 +72,8 @@ def _files(folder: Path) -> Iterator[Path]:
 
 @functools.lru_cache(maxsize=64)
 def _characters(path: Path) -> frozenset[int]:
+    from fontTools.ttLib import TTFont, TTLibError  # noqa: PLC0415
+
     try:
         with TTFont(path, fontNumber=0, lazy=True) as font:
             return frozenset(font.getBestCmap() or ())
