@@ -491,3 +491,86 @@ async def test_picture_templates(bench: Bench, family: str, name: str) -> None:
     bench.template(family, 200001, base | before)
     bench.template(family, 200002, base | before | more)
     await differs(bench, tasks, task | {"Definition": 200001}, task | {"Definition": 200002}, key=source_for(name))
+
+
+STREAM: dict[str, Any] = {"Video": CHEAP | {"Fps": 25, "HlsTime": 1}, "Audio": AAC}
+LADDER: dict[str, Any] = {"Format": "HLS", "StreamInfos": [STREAM]}
+LADDER_TEMPLATE: dict[str, tuple[Body, Body]] = {
+    "Format": ({}, {"Format": "MPEG-DASH"}),
+    "StreamInfos": ({}, {"StreamInfos": [STREAM | {"Video": CHEAP | {"Vcrf": 40}}]}),
+    "SegmentType": ({}, {"SegmentType": "mp4-segment"}),
+    "PureAudio": ({}, {"PureAudio": 1, "StreamInfos": [{"RemoveVideo": 1, "Audio": AAC}]}),
+    "DisableHigherVideoResolution": (
+        {"StreamInfos": [STREAM, STREAM | {"Video": CHEAP | {"Height": 360}}]}, {"DisableHigherVideoResolution": 1},
+    ),
+    "DisableHigherVideoBitrate": (
+        {"StreamInfos": [STREAM, STREAM | {"Video": CHEAP | {"Bitrate": 50_000}}]}, {"DisableHigherVideoBitrate": 1},
+    ),
+}  # fmt: skip
+LADDER_STREAM: dict[str, tuple[Body, Body]] = {
+    "Video": ({}, {"Video": CHEAP | {"Vcrf": 40}}),
+    "Audio": ({}, {"Audio": AAC | {"Bitrate": 32}}),
+    "RemoveAudio": ({}, {"RemoveAudio": 1}),
+    "AudioList": ({}, {"AudioList": [AAC | {"Bitrate": 32}]}),
+}
+DRM = {"Type": "simpleaes", "SimpleAesDrm": {"Uri": "k", "Key": "0f" * 16, "Vector": "0f" * 16}}
+LADDER_TASK: dict[str, tuple[Body, Body]] = {
+    "WatermarkSet": ({}, {"WatermarkSet": [{"Definition": 300001}]}),
+    "SubStreamObjectName": ({}, {"SubStreamObjectName": "level_{subStreamNumber}"}),
+    "SegmentObjectName": ({}, {"SegmentObjectName": "s_{subStreamNumber}_{segmentNumber}"}),
+    "AddOnSubtitles": ({}, {"AddOnSubtitles": [{"Type": "subtitle-stream", "Subtitle": cos("/words.srt")}]}),
+    "DrmInfo": ({}, {"DrmInfo": DRM}),
+    "DefinitionType": ({}, {"DefinitionType": "PureAudio"}),
+    "SubtitleTemplate": ({}, {"SubtitleTemplate": {"SubtitleFileInput": cos("/words.srt")}}),
+    "KeyPTSList": ({}, {"KeyPTSList": [480]}),
+    "AddOnAudios": ({}, {"AddOnAudios": [{"InputInfo": cos("/intro.mp4")}]}),
+    "StdExtStreamInfos": ({}, {"StdExtStreamInfos": [STREAM | {"Video": CHEAP | {"Height": 140}}]}),
+}
+ELSEWHERE = {
+    "Definition",
+    "OutputStorage",
+    "OutputObjectPath",
+    "ObjectNumberFormat",
+    "SegmentObjectName",
+    "PublishFirst",
+}
+"""Fields of sub-tasks that decide on names, places and order, and have tests of their own; RemoveVideo and Encryption
+are looked at with PureAudio and preset 12."""
+
+
+def test_no_field_of_a_sub_task_is_forgotten() -> None:
+    """Each has a row here, or is one of those that are tested where names and places are."""
+    assert fields(inputs.TranscodeInput) - ELSEWHERE == set(TASK) - ELSEWHERE
+    assert fields(inputs.AdaptiveDynamicStreamingInput) - ELSEWHERE == set(LADDER_TASK) - ELSEWHERE
+    assert fields(templates.AdaptiveDynamicStreamingTemplate) == {*LADDER_TEMPLATE, "Encryption"}
+    assert fields(templates.AdaptiveStreamTemplate) == {*LADDER_STREAM, "RemoveVideo"}
+
+
+async def ladders_differ(bench: Bench, one: tuple[Body, Body], two: tuple[Body, Body]) -> None:
+    """Templates and sub-tasks of two ladders: what they write is not the same."""
+    found = []
+    for template, task in (one, two):
+        bench.template("adaptive_dynamic_streaming", 200001, template)
+        shutil.rmtree(bench.root / "out", ignore_errors=True)
+        await bench.one("a.mkv", AdaptiveDynamicStreamingTaskSet=[task | {"Definition": 200001}])
+        found.append(sorted((path.name, path.read_bytes()) for path in (bench.root / "out").iterdir()))
+    assert found[0] != found[1]
+
+
+@pytest.mark.parametrize("name", LADDER_TEMPLATE)
+async def test_ladder_template(bench: Bench, name: str) -> None:
+    before, more = LADDER_TEMPLATE[name]
+    await ladders_differ(bench, (LADDER | before, {}), (LADDER | before | more, {}))
+
+
+@pytest.mark.parametrize("name", LADDER_STREAM)
+async def test_ladder_stream(bench: Bench, name: str) -> None:
+    before, more = LADDER_STREAM[name]
+    bodies = [LADDER | {"StreamInfos": [STREAM | body]} for body in (before, before | more)]
+    await ladders_differ(bench, (bodies[0], {}), (bodies[1], {}))
+
+
+@pytest.mark.parametrize("name", LADDER_TASK)
+async def test_ladder_task(bench: Bench, name: str) -> None:
+    before, more = LADDER_TASK[name]
+    await ladders_differ(bench, (LADDER, before), (LADDER, before | more))

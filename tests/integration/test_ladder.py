@@ -14,6 +14,7 @@ import pytest
 
 from tests import parts
 from tests.workbench import Bench
+from watcher.steps import _hls
 
 VIDEO = {"Codec": "h264", "Fps": 25, "Gop": 25}
 SOUND = {"Codec": "aac", "Bitrate": 64, "SampleRate": 44100}
@@ -232,3 +233,19 @@ async def test_each_variant_has_the_sound_of_its_template(ladder: Bench) -> None
     manifest = (await made(ladder, {"StreamInfos": streams, "Format": "MPEG-DASH"})).read_text()
     assert manifest.count('contentType="audio"') == 1
     assert manifest.count("audioSamplingRate") == 2
+
+
+async def test_renditions_that_cut_apart_are_not_published(ladder: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ladder that players could not switch in is a failure, not an output."""
+    seen: list[Path] = []
+    good = _hls.starts
+
+    def late(playlist: Path) -> list[float]:
+        seen.append(playlist)
+        return [start + 0.2 * (len(seen) - 1) for start in good(playlist)]
+
+    monkeypatch.setattr(_hls, "starts", late)
+    ladder.template("adaptive_dynamic_streaming", 200001, {"Format": "HLS", "StreamInfos": LADDER})
+    message = await ladder.refused("a.mp4", AdaptiveDynamicStreamingTaskSet=[{"Definition": 200001}])
+    assert "do not cut at the same times" in message
+    assert not (ladder.root / "out").exists()

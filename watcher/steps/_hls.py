@@ -114,6 +114,16 @@ def rates(playlist: Path) -> Rates:
     return Rates(round(peak), round(total * 8 / max(0.001, seconds)))
 
 
+def starts(playlist: Path) -> list[float]:
+    """When the segments of a media playlist begin, in seconds."""
+    found, time = [], 0.0
+    for line in playlist.read_text(encoding="utf-8").splitlines():
+        if line.startswith("#EXTINF:"):
+            found.append(time)
+            time += float(line.removeprefix("#EXTINF:").split(",")[0])
+    return found
+
+
 def attributes(values: Mapping[str, str | int | None], quoted: frozenset[str]) -> str:
     """An attribute list; what is None is left out."""
     parts = [f'{name}="{value}"' if name in quoted else f"{name}={value}" for name, value in values.items() if value]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from watcher.errors import MediaError
 from watcher.media.verify import Produced
 from watcher.model.audio import AudioTemplate
 from watcher.model.dress import AddOnSubtitle
@@ -16,6 +17,8 @@ from watcher.model.templates import AdaptiveStreamTemplate
 from watcher.steps import _dash, _hls
 from watcher.steps.base import CONTENT_TYPES, OutputFile
 
+CUT_TOLERANCE = 0.05
+"""Seconds by which the segments of two renditions may begin apart: less than two frames."""
 _QUOTED = frozenset({"CODECS", "AUDIO", "SUBTITLES", "GROUP-ID", "NAME", "LANGUAGE", "URI"})
 
 
@@ -75,8 +78,18 @@ class Ladder:
     def _relative(self, key: str) -> str:
         return quote(posixpath.relpath(key, posixpath.dirname(self._key) or "."))
 
+    def _check_cuts(self) -> None:
+        """A player switches at segments: all variants with a picture have to cut at the same times."""
+        pictures = [made for made in self._made.values() if made.media.picture is not None]
+        grids = [_hls.starts(made.files[0]) for made in pictures]
+        for made, grid in zip(pictures, grids, strict=True):
+            pairs = zip(grid, grids[0], strict=False)
+            if len(grid) != len(grids[0]) or any(abs(one - other) > CUT_TOLERANCE for one, other in pairs):
+                raise MediaError("InternalError", f"the renditions do not cut at the same times ({made.render.name})")
+
     def hls(self) -> tuple[list[OutputFile], str]:
         """All objects but the master playlist, and its text (RFC 8216, section 4.3.4)."""
+        self._check_cuts()
         files: list[OutputFile] = []
         playlists: list[OutputFile] = []
         rates: dict[str, _hls.Rates] = {}
