@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from watcher.model.unit import Outcome
 from watcher.model.workflow import Workflow
 from watcher.mps import files, wire
 from watcher.steps._encoders import EncoderOptions
-from watcher.storage import local
+from watcher.storage import local, s3
 from watcher.storage.base import Storage
 from watcher.worker import Worker
 
@@ -116,6 +118,24 @@ class Bench:
 
     async def changed(self, results: tuple[StepResult, ...], metadata: dict[str, Any] | None) -> None:
         self.reports.append(results)
+
+
+@contextlib.contextmanager
+def counted_reads() -> Iterator[list[int]]:
+    """The bytes of each range that is read of an S3 object while the context lasts."""
+    moved: list[int] = []
+    read = s3.S3Storage.read
+
+    async def counted(self: s3.S3Storage, info: ObjectInfo, start: int, length: int) -> bytes:
+        data = await read(self, info, start, length)
+        moved.append(len(data))
+        return data
+
+    s3.S3Storage.read = counted  # type: ignore[method-assign]
+    try:
+        yield moved
+    finally:
+        s3.S3Storage.read = read  # type: ignore[method-assign]
 
 
 def raw(container: str, video: dict[str, Any] | None, audio: dict[str, Any] | None, **more: Any) -> dict[str, Any]:

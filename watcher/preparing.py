@@ -50,16 +50,7 @@ class Preparation:
             found[name] = await self._gather(f"{step.name}-{name}", item, found, step.name)
         crf = None
         if search is not None:
-            crf = await quality.find_crf(
-                self.ffmpeg,
-                self.source,
-                self.media,
-                self._scratch(),
-                aim=search.vmaf,
-                bounds=(search.lowest, search.highest),
-                size=search.size,
-                encoder_of=search.encoder,
-            )
+            crf = await quality.find_crf(self.ffmpeg, self.source, self.media, self._scratch(), search)
         return Assets(folder, step.name, found, await self._level() if step.needs_loudness() else None, crf)
 
     def _scratch(self) -> Path:
@@ -77,17 +68,14 @@ class Preparation:
     async def _gather(self, name: str, item: Wanted, found: Mapping[str, Asset], step: str) -> Asset:
         path = self.directory / FOLDER / name
         seen = f"../{FOLDER}/{name}"
-        if item.kind == "font" and item.source is None:
-            return await self._font(item, found, step)
         if item.content is not None:
             await asyncio.to_thread(path.write_bytes, item.content)
         elif item.stream is not None:
             await self._extract(item.stream, path)
-        else:
+        elif item.source is not None:
             await self._fetch(item, path)
         if item.kind == "font":
-            placed = await asyncio.to_thread(self._place_font, path, step)
-            return Asset(seen, placed, name=await asyncio.to_thread(fonts.full_name, placed))
+            return await self._font(item, found, path, step)
         if item.kind == "picture":
             return Asset(seen, path, await self._probed(path, graph.PICTURE_DEMUXERS, "the picture of a watermark"))
         if item.kind == "clip":
@@ -121,10 +109,12 @@ class Preparation:
         except PermanentError as error:
             raise MediaError("InvalidInput", f"{name}/{key} can't be read: {error}") from None
 
-    async def _font(self, item: Wanted, found: Mapping[str, Asset], step: str) -> Asset:
-        text = await asyncio.to_thread(found[item.text_of].file.read_bytes) if item.text_of in found else b""
-        chosen = await asyncio.to_thread(fonts.find, item.font, text.decode("utf-8", "replace"), self.fonts)
-        placed = await asyncio.to_thread(self._place_font, chosen, step)
+    async def _font(self, item: Wanted, found: Mapping[str, Asset], path: Path, step: str) -> Asset:
+        """The font at ``path``, where an object gave it; else one of this machine that has the text's characters."""
+        if item.source is None:
+            text = await asyncio.to_thread(found[item.text_of].file.read_bytes) if item.text_of in found else b""
+            path = await asyncio.to_thread(fonts.find, item.font, text.decode("utf-8", "replace"), self.fonts)
+        placed = await asyncio.to_thread(self._place_font, path, step)
         seen = f"../{FOLDER}/{step}-fonts/{placed.name}"
         return Asset(seen, placed, name=await asyncio.to_thread(fonts.full_name, placed))
 

@@ -58,22 +58,22 @@ class Sending:
     async def begin(self, wanted: Sequence[Wanted], media: MediaInfo) -> list[Render]:
         """Start an upload for each render that makes one file for a far storage; returns the renders to be made."""
         far = [item for item in wanted if self.storages[item.storage].far]
-        self._segmented = [item for item in far if item.step.early(item.render, item.render.file) is None]
+        early = {item.render.name: item.step.early(item.render, item.render.file) for item in far}
+        self._segmented = [item for item in far if early[item.render.name] is None]
         # An object that two outputs claim is not begun: which of them is refused is decided when they are named.
-        claimed = [
-            (item.storage, early[0]) for item in far if (early := item.step.early(item.render, item.render.file))
-        ]
+        claimed = [(item.storage, place[0]) for item in far if (place := early[item.render.name])]
         self._taken = Counter([*claimed, (self.unit.source.storage, self.unit.source.key)])
-        renders: list[Render] = []
-        for item in wanted:
-            early, room = item.step.early(item.render, item.render.file), growing.reserved(item.render, media)
-            fit = item in far and early is not None and room is not None and self._taken[item.storage, early[0]] == 1
-            if fit and early is not None and room is not None and await self._start(item, item.render.file, early):
-                self._growing.add(self.out / item.render.name / item.render.file)
-                renders.append(room)
-            else:
-                renders.append(item.render)
-        return renders
+        return [await self._begun(item, early.get(item.render.name), media) for item in wanted]
+
+    async def _begun(self, item: Wanted, early: tuple[str, str] | None, media: MediaInfo) -> Render:
+        """The render as it can be sent while it grows; as it was where it can't."""
+        room = growing.reserved(item.render, media)
+        if early is None or room is None or self._taken[item.storage, early[0]] > 1:
+            return item.render
+        if not await self._start(item, item.render.file, early):
+            return item.render
+        self._growing.add(self.out / item.render.name / item.render.file)
+        return room
 
     async def _start(self, item: Wanted, file: str, early: tuple[str, str]) -> bool:
         """Begin the upload of one file, where its storage can."""

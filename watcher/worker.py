@@ -36,6 +36,7 @@ from watcher.sending import Registry, Sending, Wanted
 from watcher.steps._encoders import EncoderOptions
 from watcher.steps.base import CONTENT_TYPES, OutputFile, Step, StepOutput
 from watcher.storage.base import Storage
+from watcher.together import together
 
 _log = log.get("worker")
 
@@ -200,7 +201,7 @@ class _Performance:
         if storage.far and source.size >= WORTH_RANGES and pictures:
             self._ranges = Ranges(source.size, partial(storage.read, source))
             try:
-                return await self._worker.probe.ranges(self._ranges)
+                return await self._worker.probe.source(self._ranges)
             except MediaError:
                 # What a probe says of a file that it has all of is to be believed.
                 self._ranges = None
@@ -317,14 +318,10 @@ class _Performance:
         return members
 
     async def _ffmpeg(
-        self,
-        members: list[Render],
-        media: MediaInfo,
-        part: Excerpt | None,
-        on_progress: Callable[[float], None] | None = None,
+        self, members: list[Render], media: MediaInfo, part: Excerpt | None, on_progress: Callable[[float], None]
     ) -> None:
         run = self._worker.ffmpeg.run
-        if part is None and self._worker.chunks and on_progress and media.duration > 2 * self._worker.chunks:
+        if part is None and self._worker.chunks and media.duration > 2 * self._worker.chunks:
             await self._chunked(members, media, on_progress)
         elif part is None:
             await run(members, media, self._source, self._out, on_progress)
@@ -333,9 +330,7 @@ class _Performance:
             clock = members[0].window == WHOLE
             await run(renders, part.of(media), part.path, self._out, on_progress, on_clock=clock)
 
-    async def _chunked(
-        self, members: list[Render], media: MediaInfo, on_progress: Callable[[float], None] | None
-    ) -> None:
+    async def _chunked(self, members: list[Render], media: MediaInfo, on_progress: Callable[[float], None]) -> None:
         """What suits side by side, the rest in one process as ever."""
         worker = self._worker
         fit = [render for render in members if chunks.suits(render)]
@@ -356,7 +351,7 @@ class _Performance:
             for attempt in self._attempts(render, run, media):
                 last = attempt
                 try:
-                    await self._ffmpeg([attempt], media, None)
+                    await self._worker.ffmpeg.run([attempt], media, self._source, self._out)
                 except MediaError as error:
                     failure = error
                     continue
@@ -434,19 +429,8 @@ class _Performance:
 
     async def _put_all(self, run: _Run, files: Sequence[OutputFile]) -> None:
         """Several at a time; what names other files comes after them, in its order."""
-        limit = asyncio.Semaphore(PARALLEL_PUTS)
-
-        async def put(file: OutputFile) -> None:
-            async with limit:
-                await self._put(run, file)
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                for file in files:
-                    if file.content_type not in MANIFESTS:
-                        group.create_task(put(file))
-        except BaseExceptionGroup as group:  # an error raised in `except*` would come in a group again
-            raise group.exceptions[0] from None
+        plain = [file for file in files if file.content_type not in MANIFESTS]
+        await together([partial(self._put, run, file) for file in plain], limit=PARALLEL_PUTS)
         for file in files:
             if file.content_type in MANIFESTS:
                 await self._put(run, file)

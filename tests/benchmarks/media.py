@@ -24,7 +24,7 @@ import yaml
 
 from tests import parts
 from tests.benchmarks.figures import Figure, paired_ratio
-from tests.workbench import Bench
+from tests.workbench import Bench, counted_reads
 from watcher import worker as worker_module
 from watcher.media import containment
 from watcher.media.ffmpeg import FFmpeg
@@ -253,14 +253,7 @@ def far(root: Path) -> list[Figure]:
     (root / "s3" / "films").mkdir(parents=True)
     target = root / "s3" / "films" / "clip.mp4"
     _repeat(clip, target, max(2, 2**30 // clip.stat().st_size))
-    size, moved = target.stat().st_size, 0
-    read = s3.S3Storage.read
-
-    async def counted(self: Any, info: Any, start: int, length: int) -> bytes:
-        nonlocal moved
-        data = await read(self, info, start, length)
-        moved += len(data)
-        return data
+    size = target.stat().st_size
 
     with _s3(root / "s3") as address:
         keys = {"access_key": "AKIDBENCHMARK", "secret_key": "secret-of-the-benchmark"}
@@ -276,12 +269,9 @@ def far(root: Path) -> list[Figure]:
                 assert outcome.results[0].status == "SUCCESS", outcome.results[0].message
                 return time.perf_counter() - started
 
-        s3.S3Storage.read = counted  # type: ignore[method-assign]
-        try:
+        with counted_reads() as moved:
             seconds = asyncio.run(run())
-        finally:
-            s3.S3Storage.read = read  # type: ignore[method-assign]
-    share = moved / size
+    share = sum(moved) / size
     return [
         Figure(f"thumbnail of {size / 2**30:.2f} GiB in S3: share read", f"{share:.2%}", "< 5 %", share < 0.05),
         Figure("thumbnail of it, wall", f"{seconds:.2f} s"),

@@ -8,9 +8,9 @@ beside the joined picture.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from watcher.errors import MediaError
@@ -19,6 +19,7 @@ from watcher.media.ffmpeg import FFmpeg
 from watcher.media.probe import Probe
 from watcher.media.render import WHOLE, Overlay, Picture, Render, Span, Steady, Window
 from watcher.model.media_info import MediaInfo
+from watcher.together import together
 
 MARGIN = 1.0
 """Seconds that are decoded before and after a chunk, so that its first and last frame are known for sure."""
@@ -75,7 +76,6 @@ class Chunked:
     ) -> None:
         """Make the files of renders that all suit; raises MediaError when a chunk is not what it has to be."""
         chunks = plan((self.media.picture and self.media.picture.duration) or self.media.duration, seconds)
-        limit = asyncio.Semaphore(self.parallel)
         shares = [0.0] * len(chunks)
 
         async def encode(chunk: Chunk) -> None:
@@ -84,17 +84,11 @@ class Chunked:
                 if on_progress is not None:
                     on_progress(0.95 * sum(shares) / len(shares))
 
-            async with limit:
-                parts = [self._part(render, chunk) for render in renders]
-                worker = replace(self.ffmpeg, threads=max(1, self.ffmpeg.threads // self.parallel))
-                await worker.run(parts, self.media, self.source, self.out, moved)
+            parts = [self._part(render, chunk) for render in renders]
+            worker = replace(self.ffmpeg, threads=max(1, self.ffmpeg.threads // self.parallel))
+            await worker.run(parts, self.media, self.source, self.out, moved)
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                for chunk in chunks:
-                    group.create_task(encode(chunk))
-        except BaseExceptionGroup as group:  # an error raised in `except*` would come in a group again
-            raise group.exceptions[0] from None
+        await together([partial(encode, chunk) for chunk in chunks], limit=self.parallel)
         for render in renders:
             await self._finish(render, chunks)
 

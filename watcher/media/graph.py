@@ -59,10 +59,10 @@ def groups(renders: Iterable[Render]) -> list[list[Render]]:
     return list(found.values())
 
 
-def start(program: Sequence[str] = ()) -> list[str]:
+def start() -> list[str]:
     """The arguments that every run of ffmpeg begins with."""
     return [
-        *program, "-nostdin", "-hide_banner", "-v", "error", "-nostats", "-progress", "pipe:1", "-stats_period", "0.5",
+        "-nostdin", "-hide_banner", "-v", "error", "-nostats", "-progress", "pipe:1", "-stats_period", "0.5",
     ]  # fmt: skip
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -40,35 +41,25 @@ class Probe:
     limits: Limits
     timeout: float = 120.0
 
-    async def source(self, path: Path, demuxers: str = DEMUXERS) -> MediaInfo:
-        """What an input holds; raises MediaError ``SourceFileError`` when it can't be opened as media."""
-        options = OPEN_OPTIONS | {"format_whitelist": demuxers}
-        (found,) = await self._ask([path], [path], options, count=False)
-        return _usable(found)
+    async def source(self, source: Path | Ranges, demuxers: str = DEMUXERS) -> MediaInfo:
+        """What an input holds; raises MediaError ``SourceFileError`` when it can't be opened as media.
 
-    async def ranges(self, ranges: Ranges) -> MediaInfo:
-        """The same for an object that is read as far as is needed only."""
-        async with ranges.served() as descriptor:
-            item = {"fd": descriptor, "size": ranges.size, "count": False}
-            (answer,) = await self._call({"files": [item], "options": OPEN_OPTIONS}, [], descriptor, None, 1)
-        if ranges.error is not None:
-            raise ranges.error
-        return _usable(_media_info(answer) if "error" not in answer else str(answer["error"]))
+        Of ranges, only as much is read as is needed.
+        """
+        options = OPEN_OPTIONS | {"format_whitelist": demuxers}
+        async with _opened(source) as (item, readable, descriptor):
+            request = {"files": [item | {"count": False}], "options": options}
+            (answer,) = await self._call(request, readable, descriptor, None, 1)
+        return _usable(_decode(answer, source if isinstance(source, Path) else None))
 
     async def excerpt(
         self, wish: Wish, source: Path | Ranges, media: MediaInfo, output: Path, *, keys: bool = False
     ) -> Excerpt | None:
         """Write what is wished for into ``output``; None when that is not worth it, or not possible."""
         request = wish.request(output, media.container, keys=keys)
-        if isinstance(source, Path):
-            call = {"excerpt": request | {"path": str(source)}, "options": OPEN_OPTIONS}
-            (answer,) = await self._call(call, [source], None, output.parent, 1)
-        else:
-            async with source.served() as descriptor:
-                call = {"excerpt": request | {"fd": descriptor, "size": source.size}, "options": OPEN_OPTIONS}
-                (answer,) = await self._call(call, [], descriptor, output.parent, 1)
-            if source.error is not None:
-                raise source.error
+        async with _opened(source) as (item, readable, descriptor):
+            call = {"excerpt": request | item, "options": OPEN_OPTIONS}
+            (answer,) = await self._call(call, readable, descriptor, output.parent, 1)
         if "packets" in answer:
             return Excerpt(output, float(answer["begin"]))
         _log.debug("everything is read", reason=answer.get("unsuitable") or answer.get("error"))
@@ -85,13 +76,10 @@ class Probe:
 
     async def outputs(self, paths: Sequence[Path], directory: Path) -> list[MediaInfo | str]:
         """What we wrote, every packet counted; a text in place of facts says why a file can't be read."""
-        return await self._ask(paths, [directory], {}, count=True) if paths else []
-
-    async def _ask(
-        self, paths: Sequence[Path], readable: list[Path], options: dict[str, str], *, count: bool
-    ) -> list[MediaInfo | str]:
-        request = {"files": [{"path": str(path), "count": count} for path in paths], "options": options}
-        answers = await self._call(request, readable, None, None, len(paths))
+        if not paths:
+            return []
+        request = {"files": [{"path": str(path), "count": True} for path in paths], "options": {}}
+        answers = await self._call(request, [directory], None, None, len(paths))
         return [_decode(answer, path) for answer, path in zip(answers, paths, strict=True)]
 
     async def _call(
@@ -133,6 +121,18 @@ class Probe:
         return answers[:expected]
 
 
+@contextlib.asynccontextmanager
+async def _opened(source: Path | Ranges) -> AsyncIterator[tuple[dict[str, Any], list[Path], int | None]]:
+    """How a request names a source, which files the child may read for it, and which descriptor it gets."""
+    if isinstance(source, Path):
+        yield {"path": str(source)}, [source], None
+        return
+    async with source.served() as descriptor:
+        yield {"fd": descriptor, "size": source.size}, [], descriptor
+    if source.error is not None:
+        raise source.error
+
+
 def _usable(found: MediaInfo | str) -> MediaInfo:
     """An input that can be worked on, or the contract's error."""
     if isinstance(found, str):
@@ -147,9 +147,11 @@ def _usable(found: MediaInfo | str) -> MediaInfo:
     return found
 
 
-def _decode(facts: dict[str, Any], path: Path) -> MediaInfo | str:
+def _decode(facts: dict[str, Any], path: Path | None) -> MediaInfo | str:
     try:
-        return str(facts["error"]).replace(str(path), "the file") if "error" in facts else _media_info(facts)
+        if "error" not in facts:
+            return _media_info(facts)
+        return str(facts["error"]).replace(str(path), "the file") if path is not None else str(facts["error"])
     except (ValueError, KeyError, TypeError) as error:
         return f"the probe answered nonsense: {error}"
 

@@ -106,6 +106,20 @@ async def report(
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A quality that is aimed at: the ``vmaf`` that the worst sample has to reach, at ``size``.
+
+    CRFs from ``lowest`` to ``highest`` are tried; ``encoder`` gives an encoder's arguments for one.
+    """
+
+    vmaf: float
+    lowest: int
+    highest: int
+    size: tuple[int, int]
+    encoder: Callable[[int], list[str]]
+
+
 def samples(duration: float) -> list[Window]:
     """Parts of the source that stand for all of it: evenly spread, never the very beginning or end of a long one."""
     if duration <= SAMPLES * SAMPLE_SECONDS:
@@ -148,22 +162,13 @@ class CrfSearch:
         return max(good) if good else min(self.known, default=self.lowest)
 
 
-async def find_crf(
-    ffmpeg: FFmpeg,
-    source: Path,
-    media: MediaInfo,
-    out: Path,
-    *,
-    aim: float,
-    bounds: tuple[int, int],
-    size: tuple[int, int],
-    encoder_of: Callable[[int], list[str]],
-) -> int:
-    """The CRF at which the worst sample reaches ``aim``; ``encoder_of`` gives an encoder's arguments for a CRF."""
-    search = CrfSearch(aim, *bounds, known={})
+async def find_crf(ffmpeg: FFmpeg, source: Path, media: MediaInfo, out: Path, wanted: Search) -> int:
+    """The largest CRF at which the worst sample still reaches what is wanted."""
+    search = CrfSearch(wanted.vmaf, wanted.lowest, wanted.highest, known={})
     parts = samples(media.duration)
     while (crf := search.ask()) is not None:
-        scores = [await _sample(ffmpeg, source, media, out, part, size, encoder_of(crf)) for part in parts]
+        encoder = wanted.encoder(crf)
+        scores = [await _sample(ffmpeg, source, media, out, part, wanted.size, encoder) for part in parts]
         search.tell(crf, min(scores))
     return search.best
 

@@ -112,6 +112,15 @@ class TranscodeInput(StepInput):
         return self
 
 
+def positions(start: float, end: float, duration: float) -> tuple[float, float | None]:
+    """Two offsets as seconds of the source: an end of 0 is unset, negative ones count from the end of the source.
+
+    Contract pipelines.md, section 2.1.
+    """
+    first = start if start >= 0 else duration + start
+    return first, None if end == 0 else (end if end > 0 else duration + end)
+
+
 _TIME_POINT = re.compile(r"(\d+(?:\.\d+)?)(s|%)\Z")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import posixpath
 import re
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from watcher.errors import MediaError
 from watcher.model.objects import directory_of
@@ -117,3 +118,13 @@ class Naming:
 def output_directory(key: str, output_dir: str) -> str:
     """The directory results go to: the workflow's, else that of the source."""
     return output_dir or directory_of(key)
+
+
+def relative_url(key: str, manifest: str) -> str:
+    """How a manifest names another object: relative to its own key, quoted."""
+    return quote(posixpath.relpath(key, posixpath.dirname(manifest) or "."))
+
+
+def beside(key: str, pattern: str) -> str:
+    """A relative pattern as one that starts in the directory of ``key``."""
+    return posixpath.join("/" + posixpath.dirname(key), pattern)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
-from watcher.model.output_path import Naming
+from watcher.model.output_path import Naming, relative_url
 from watcher.steps._encoders import Cuts
 from watcher.steps.base import CONTENT_TYPES, OutputFile
 
@@ -66,8 +66,7 @@ def rewrite(playlist: Path, to: Path, key: str, names: Mapping[str, str], key_ur
     """A playlist with our file names replaced by those of the objects, relative to its own ``key``."""
 
     def relative(name: str) -> str:
-        found = names[posixpath.basename(name)]
-        return quote(posixpath.relpath(found, posixpath.dirname(key) or "."))
+        return relative_url(names[posixpath.basename(name)], key)
 
     lines: list[str] = []
     for line in playlist.read_text(encoding="utf-8").splitlines():
@@ -93,34 +92,30 @@ class Rates:
 
 def rates(playlist: Path) -> Rates:
     """Measured over the segments as they were written (RFC 8216, section 4.1: peak segment bit rate)."""
-    length, size = 0.0, 0
-    total, seconds, peak = 0, 0.0, 0.0
-    longest = 0.0
-    found: list[tuple[float, int]] = []
-    for line in playlist.read_text(encoding="utf-8").splitlines():
-        if line.startswith("#EXTINF:"):
-            length = float(line.removeprefix("#EXTINF:").split(",")[0])
-            size = 0
-        elif line.startswith("#EXT-X-BYTERANGE:"):
-            size = int(line.removeprefix("#EXT-X-BYTERANGE:").split("@")[0])
-        elif line and not line.startswith("#"):
-            size = size or (playlist.parent / posixpath.basename(line)).stat().st_size
-            found.append((length, size))
-            total, seconds, longest = total + size, seconds + length, max(longest, length)
-    for length, size in found:
-        # A last segment of a few frames has no rate to speak of: shorter than half the longest, it does not count.
-        if length >= longest / 2:
-            peak = max(peak, size * 8 / max(0.001, length))
-    return Rates(round(peak), round(total * 8 / max(0.001, seconds)))
+    found = _segments_of(playlist)
+    longest = max((length for length, _ in found), default=0.0)
+    # A last segment of a few frames has no rate to speak of: shorter than half the longest, it does not count.
+    peak = max((size * 8 / max(0.001, length) for length, size in found if length >= longest / 2), default=0.0)
+    seconds = sum(length for length, _ in found)
+    return Rates(round(peak), round(sum(size for _, size in found) * 8 / max(0.001, seconds)))
 
 
 def starts(playlist: Path) -> list[float]:
     """When the segments of a media playlist begin, in seconds."""
-    found, time = [], 0.0
+    return list(itertools.accumulate((length for length, _ in _segments_of(playlist)), initial=0.0))[:-1]
+
+
+def _segments_of(playlist: Path) -> list[tuple[float, int]]:
+    """Seconds and bytes of each segment of a playlist that ffmpeg wrote, beside its segments."""
+    found: list[tuple[float, int]] = []
+    length, size = 0.0, 0
     for line in playlist.read_text(encoding="utf-8").splitlines():
         if line.startswith("#EXTINF:"):
-            found.append(time)
-            time += float(line.removeprefix("#EXTINF:").split(",")[0])
+            length, size = float(line.removeprefix("#EXTINF:").split(",")[0]), 0
+        elif line.startswith("#EXT-X-BYTERANGE:"):
+            size = int(line.removeprefix("#EXT-X-BYTERANGE:").split("@")[0])
+        elif line and not line.startswith("#"):
+            found.append((length, size or (playlist.parent / posixpath.basename(line)).stat().st_size))
     return found
 
 

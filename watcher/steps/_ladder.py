@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from watcher.errors import MediaError
 from watcher.media.verify import Produced
 from watcher.model.audio import AudioTemplate
 from watcher.model.dress import AddOnSubtitle
-from watcher.model.output_path import Naming
+from watcher.model.output_path import Naming, beside, relative_url
 from watcher.model.templates import AdaptiveStreamTemplate
 from watcher.steps import _dash, _hls
 from watcher.steps.base import CONTENT_TYPES, OutputFile
@@ -72,11 +70,11 @@ class Ladder:
 
     def _placed(self, name: str, extension: str, number: int) -> str:
         """The key of a file of rendition ``number``; names are relative to the directory of the master manifest."""
-        pattern = posixpath.join("/" + posixpath.dirname(self._key), self._parts.patterns[name])
+        pattern = beside(self._key, self._parts.patterns[name])
         return self._parts.naming.object_key(pattern, extension, sub_stream=number)
 
     def _relative(self, key: str) -> str:
-        return quote(posixpath.relpath(key, posixpath.dirname(self._key) or "."))
+        return relative_url(key, self._key)
 
     def _check_cuts(self) -> None:
         """A player switches at segments: all variants with a picture have to cut at the same times."""
@@ -96,7 +94,7 @@ class Ladder:
         for name, made in self._made.items():
             number = self._numbers[name]
             playlist_key = self._placed("sub_stream_object_name", "m3u8", number)
-            pattern = posixpath.join("/" + posixpath.dirname(self._key), self._parts.patterns["segment_object_name"])
+            pattern = beside(self._key, self._parts.patterns["segment_object_name"])
             segments = _hls.segments(made.files[1:], pattern, self._parts.naming, number)
             rates[name] = _hls.rates(made.files[0])
             names = {file.path.name: file.key for file in segments}
@@ -161,7 +159,7 @@ class Ladder:
             files.append(file)
             playlist = self._directory / f"{self._parts.name}t{index}.m3u8"
             key = self._placed("sub_stream_object_name", "m3u8", number)
-            name = quote(posixpath.relpath(file.key, posixpath.dirname(key) or "."))
+            name = relative_url(file.key, key)
             playlist.write_text(
                 f"#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:{int(duration) + 1}\n#EXT-X-PLAYLIST-TYPE:VOD\n"
                 f"#EXTINF:{duration:.3f},\n{name}\n#EXT-X-ENDLIST\n", encoding="utf-8",

@@ -19,6 +19,7 @@ from watcher.model.dress import (
     WatermarkTemplate,
     pixels,
 )
+from watcher.model.inputs import positions
 
 Mark = tuple[WatermarkInput, Watermark]
 """A watermark as a sub-task asks for it, and its parameters."""
@@ -56,8 +57,7 @@ def _decoded(content: str) -> bytes:
 
 def during(start: float, end: float, duration: float, window: Window) -> During | None:
     """Offsets in the source (0 is unset, negative from the end) on the clock of the output; None is never."""
-    first = start if start >= 0 else duration + start
-    last = None if end == 0 else (end if end > 0 else duration + end)
+    first, last = positions(start, end, duration)
     first = max(0.0, first - window.start)
     if last is not None:
         last -= window.start

@@ -6,7 +6,6 @@ in the finished files: bit rates, codecs, sizes.
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +17,7 @@ from watcher.media.verify import Produced
 from watcher.model.audio import AudioTemplate
 from watcher.model.inputs import AdaptiveDynamicStreamingInput
 from watcher.model.media_info import AudioStream, MediaInfo
+from watcher.model.output_path import beside
 from watcher.model.templates import AdaptiveDynamicStreamingTemplate, AdaptiveStreamTemplate
 from watcher.model.video import VideoTemplate
 from watcher.steps import _dash, _hls, _layers, _picture, _sound, _subtitles
@@ -189,7 +189,7 @@ class AdaptiveDynamicStreamingStep(Step[AdaptiveDynamicStreamingInput, AdaptiveD
     def early(self, render: Render, file: str) -> tuple[str, str] | None:
         """The segments of HLS: their numbers are known from their names, their rendition's from the render's."""
         key = self.naming.object_key(self.patterns["output_object_path"], "m3u8")
-        pattern = posixpath.join("/" + posixpath.dirname(key), self.patterns["segment_object_name"])
+        pattern = beside(key, self.patterns["segment_object_name"])
         return _hls.early(file, pattern, self.naming, self._numbers.get(render.name))
 
     def collect(self, produced: list[Produced], directory: Path) -> StepOutput:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from watcher.media.verify import Produced
 from watcher.model.inputs import AnimatedGraphicInput
 from watcher.model.media_info import MediaInfo
 from watcher.model.templates import AnimatedGraphicTemplate
-from watcher.steps.base import CONTENT_TYPES, OutputFile, Step, StepOutput, display_size, offsets, picture_of
+from watcher.steps.base import CONTENT_TYPES, OutputFile, Step, StepOutput, display_size, md5_of, offsets, picture_of
 
 DEFAULT_PATH = "{inputName}_animatedGraphic_{definition}.{format}"
 MAX_PIXELS = 512 * 1024 * 1024
@@ -70,7 +69,7 @@ class AnimatedGraphicStep(Step[AnimatedGraphicInput, AnimatedGraphicTemplate]):
             "width": video.size.width,
             "bitrate": round(size * 8 / length) if length else 0,
             "size": size,
-            "md5": hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest(),
+            "md5": md5_of(path),
             "start_time_offset": self.spec.start_time_offset,
             "end_time_offset": self.spec.end_time_offset,
         }

@@ -6,9 +6,10 @@ A step decides with pure data and runs nothing. ``renders`` says what it wants f
 
 from __future__ import annotations
 
+import hashlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -17,9 +18,10 @@ from typing import Any, Generic, TypeVar
 from watcher.errors import MediaError
 from watcher.media.assets import Assets, Wanted
 from watcher.media.program import Program
+from watcher.media.quality import Search
 from watcher.media.render import Interval, Layer, Picture, Render, Window, fit
 from watcher.media.verify import Produced
-from watcher.model.inputs import StepInput
+from watcher.model.inputs import StepInput, positions
 from watcher.model.media_info import MediaInfo, VideoStream
 from watcher.model.output_path import Naming
 from watcher.model.templates import ImageSpriteTemplate, ImageTemplate, SampleSnapshotTemplate, Template
@@ -65,20 +67,6 @@ class StepOutput:
 
     files: tuple[OutputFile, ...]
     item: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Search:
-    """A quality to be found on samples before the step can say how it encodes: see :mod:`watcher.media.quality`.
-
-    ``encoder`` gives an encoder's arguments for a CRF.
-    """
-
-    vmaf: float
-    lowest: int
-    highest: int
-    size: tuple[int, int]
-    encoder: Callable[[int], list[str]]
 
 
 class Step(ABC, Generic[I, T]):
@@ -205,10 +193,15 @@ def image_render(
     )
 
 
+def md5_of(path: Path) -> str:
+    """The contract names an MD5 for a file; it identifies it and protects nothing."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
 def offsets(start: float, end: float, duration: float) -> Window:
     """The window that two offsets mean (contract pipelines.md, section 2.1): 0 is unset, negative from the end."""
-    first = start if start >= 0 else duration + start
-    last = None if end == 0 else (end if end > 0 else duration + end)
+    first, last = positions(start, end, duration)
     if first < 0 or first >= duration > 0 or (last is not None and last <= first):
         raise MediaError(
             "InvalidInput.InvalidTimeOffset",

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import posixpath
 from fractions import Fraction
 from pathlib import Path
-from urllib.parse import quote
 
 from watcher.media.assets import Assets
 from watcher.media.render import Interval, Picture, Render
 from watcher.media.verify import Produced
 from watcher.model.inputs import ImageSpriteInput
 from watcher.model.media_info import MediaInfo
+from watcher.model.output_path import relative_url
 from watcher.model.templates import ImageSpriteTemplate
 from watcher.steps.base import CONTENT_TYPES, OutputFile, Step, StepOutput, image_render, sampling, video_duration
 
@@ -44,7 +43,7 @@ class ImageSpriteStep(Step[ImageSpriteInput, ImageSpriteTemplate]):
         ]
         vtt_key = self.naming.object_key(self.patterns["web_vtt_object_name"], "vtt")
         vtt = directory / f"{self.name}.vtt"
-        names = [quote(posixpath.relpath(file.key, posixpath.dirname(vtt_key) or ".")) for file in files]
+        names = [relative_url(file.key, vtt_key) for file in files]
         tile = (picture.size.width, picture.size.height)
         text = web_vtt(picture.frames, self._duration, names, tile, self.template.column_count, self.template.row_count)
         vtt.write_text(text, encoding="utf-8")

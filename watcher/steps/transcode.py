@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import posixpath
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from watcher.errors import MediaError
 from watcher.media.assets import Assets, Wanted
+from watcher.media.quality import Search
 from watcher.media.render import Clip, Copy, Join, Layer, Picture, Render, Sound, Subtitles, Track, Window
 from watcher.media.verify import Produced
 from watcher.model.audio import MULTI_TRACK
 from watcher.model.inputs import TranscodeInput
 from watcher.model.media_info import MediaInfo
+from watcher.model.output_path import beside
 from watcher.model.templates import TranscodeTemplate
 from watcher.steps import _encoders, _hls, _layers, _picture, _sound, _subtitles
 from watcher.steps._encoders import Cuts
-from watcher.steps.base import CONTENT_TYPES, OutputFile, Search, Step, StepOutput, offsets, picture_of
+from watcher.steps.base import CONTENT_TYPES, OutputFile, Step, StepOutput, md5_of, offsets, picture_of
 
 DEFAULT_PATH = "{inputName}_transcode_{definition}.{format}"
 DEFAULT_SEGMENT = "{inputName}_transcode_{definition}_{number}.{format}"
@@ -219,14 +219,10 @@ class TranscodeStep(Step[TranscodeInput, TranscodeTemplate]):
         """A file that is only appended to, but for its head; the segments of HLS."""
         key = self.naming.object_key(self.patterns["output_object_path"], self.template.extension)
         if self.template.container == "hls":
-            return _hls.early(file, self._segment_pattern(key), self.naming)
+            return _hls.early(file, beside(key, self.patterns["segment_object_name"]), self.naming)
         if self.template.container not in _APPENDED or file != render.file:
             return None
         return key, CONTENT_TYPES[self.template.extension]
-
-    def _segment_pattern(self, key: str) -> str:
-        """Segment names are relative to the directory of the playlist."""
-        return posixpath.join("/" + posixpath.dirname(key), self.patterns["segment_object_name"])
 
     def collect(self, produced: list[Produced], directory: Path) -> StepOutput:
         """The main file; for HLS the segments first, then the playlist that names them."""
@@ -235,7 +231,8 @@ class TranscodeStep(Step[TranscodeInput, TranscodeTemplate]):
         key = self.naming.object_key(self.patterns["output_object_path"], self.template.extension)
         files: list[OutputFile] = []
         if self.template.container == "hls":
-            files = _hls.segments(made.files[1:], self._segment_pattern(key), self.naming)
+            # Segment names are relative to the directory of the playlist.
+            files = _hls.segments(made.files[1:], beside(key, self.patterns["segment_object_name"]), self.naming)
             names = {file.path.name: file.key for file in files}
             main = _hls.rewrite(main, directory / f"{self.name}.m3u8", key, names)
         files.append(OutputFile(main, key, CONTENT_TYPES[self.template.extension]))
@@ -244,9 +241,6 @@ class TranscodeStep(Step[TranscodeInput, TranscodeTemplate]):
 
     def _item(self, made: Produced, main: Path, key: str, size: int) -> dict[str, Any]:
         media, picture = made.media, made.media.picture
-        with main.open("rb") as file:
-            # The contract names an MD5; it identifies the file and protects nothing.
-            checksum = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
         item = {
             "output_storage": self.storage,
             "path": f"/{key}",
@@ -257,7 +251,7 @@ class TranscodeStep(Step[TranscodeInput, TranscodeTemplate]):
             "size": size,
             "duration": round(media.duration, 3),
             "container": "hls,applehttp" if self.template.container == "hls" else media.container,
-            "md5": checksum,
+            "md5": md5_of(main),
             **media.stream_sets(),
             "call_back_ext_info": None,
         }

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,6 +21,7 @@ from watcher import aws
 from watcher.errors import ObjectNotFound, PermanentError, WatcherError
 from watcher.model.objects import ObjectInfo
 from watcher.storage.base import HEAD, Before, Progress, Storage, Upload
+from watcher.together import together
 
 PART = HEAD
 PARALLEL = 4
@@ -91,14 +93,11 @@ class S3Storage(Storage):
 
     async def fetch(self, info: ObjectInfo, path: Path, progress: Progress | None = None) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        limit = asyncio.Semaphore(PARALLEL)
+        parts = [(start, min(start + PART, info.size)) for start in range(0, info.size, PART)]
         try:
-            async with asyncio.TaskGroup() as group:
-                for start in range(0, info.size, PART):
-                    end = min(start + PART, info.size)
-                    group.create_task(self._fetch_part(info, descriptor, start, end, limit, progress))
-        except BaseExceptionGroup as group:  # an error raised in `except*` would come in a group again
-            raise group.exceptions[0] from None
+            await together(
+                [partial(self._fetch_part, info, descriptor, *part, progress) for part in parts], limit=PARALLEL
+            )
         finally:
             os.close(descriptor)
 
@@ -108,24 +107,22 @@ class S3Storage(Storage):
         descriptor: int,
         start: int,
         end: int,
-        limit: asyncio.Semaphore,
         progress: Progress | None,
     ) -> None:
         exact = _exactly(info)
         if (start, end) != (0, info.size):
             exact["Range"] = f"bytes={start}-{end - 1}"
-        async with limit:
-            with self.translated(info.key):
-                answer = await self.client.get_object(Bucket=self.bucket, Key=info.key, **exact)
-                position = start
-                async with answer["Body"] as body:
-                    async for chunk in body.iter_chunks(CHUNK):
-                        await asyncio.to_thread(os.pwrite, descriptor, chunk, position)
-                        position += len(chunk)
-                        if progress is not None:
-                            progress(len(chunk))
-            if position != end:
-                raise aws.translated(ConnectionError("the connection ended early"), info.uri)
+        with self.translated(info.key):
+            answer = await self.client.get_object(Bucket=self.bucket, Key=info.key, **exact)
+            position = start
+            async with answer["Body"] as body:
+                async for chunk in body.iter_chunks(CHUNK):
+                    await asyncio.to_thread(os.pwrite, descriptor, chunk, position)
+                    position += len(chunk)
+                    if progress is not None:
+                        progress(len(chunk))
+        if position != end:
+            raise aws.translated(ConnectionError("the connection ended early"), info.uri)
 
     async def read(self, info: ObjectInfo, start: int, length: int) -> bytes:
         part = {"Range": f"bytes={start}-{start + length - 1}"}
@@ -217,7 +214,6 @@ class S3Upload(Upload):
         self._key = key
         self._upload = {"Bucket": storage.bucket, "Key": key, "UploadId": upload_id}
         self._parts: dict[int, str] = {}
-        self._limit = asyncio.Semaphore(PARALLEL)
         self._size = PART
 
     async def grown(self, path: Path, size: int) -> None:
@@ -248,19 +244,13 @@ class S3Upload(Upload):
             await self._storage.client.abort_multipart_upload(**self._upload)
 
     async def _send(self, path: Path, numbers: list[int]) -> None:
-        try:
-            async with asyncio.TaskGroup() as group:
-                for number in numbers:
-                    group.create_task(self._send_part(path, number))
-        except BaseExceptionGroup as group:  # an error raised in `except*` would come in a group again
-            raise group.exceptions[0] from None
+        await together([partial(self._send_part, path, number) for number in numbers], limit=PARALLEL)
 
     async def _send_part(self, path: Path, number: int) -> None:
-        async with self._limit:
-            with self._storage.translated(self._key):
-                body = await asyncio.to_thread(_read, path, (number - 1) * self._size, self._size)
-                answer = await self._storage.client.upload_part(**self._upload, PartNumber=number, Body=body)
-                self._parts[number] = answer["ETag"]
+        with self._storage.translated(self._key):
+            body = await asyncio.to_thread(_read, path, (number - 1) * self._size, self._size)
+            answer = await self._storage.client.upload_part(**self._upload, PartNumber=number, Body=body)
+            self._parts[number] = answer["ETag"]
 
 
 def _read(path: Path, offset: int, length: int) -> bytes:
