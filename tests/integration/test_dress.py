@@ -337,3 +337,25 @@ async def test_manifests_come_last(workbench: Bench, clip: Path) -> None:
     await workbench.one("a.mp4", AdaptiveDynamicStreamingTaskSet=[{"Definition": 10}])
     kinds = [info.key.rpartition(".")[2] for info in workbench.registry.versions]
     assert kinds == ["ts", "m3u8", "m3u8"]
+
+
+async def test_a_further_track_beside_joined_clips(workbench: Bench) -> None:
+    """It is the sound of its own file, not that of the clips once more."""
+    plain(workbench.root / "a.mp4", "green", 2)
+    plain(workbench.root / "red.mp4", "red", 1)
+    plain(workbench.root / "silent.mp4", "blue", 2, "-af", "volume=0")
+    template = {"Container": "mp4", "VideoTemplate": {"Codec": "h264"}, "AudioTemplate": AAC}
+    workbench.template("transcode", 200001, template)
+    task = {
+        "Definition": 200001,
+        "HeadTailParameter": {"HeadSet": [cos("/red.mp4")]},
+        "OverrideParameter": {"AddonAudioStream": [cos("/silent.mp4")]},
+    }
+    item = await workbench.one("a.mp4", TranscodeTaskSet=[task])
+    loud = []
+    for number in range(2):
+        with av.open(str(workbench.path(item["path"]))) as container:
+            samples = [frame.to_ndarray() for frame in container.decode(audio=number)]
+        loud.append(max(float(np.abs(part).max()) for part in samples))
+    assert loud[0] > 0.05
+    assert loud[1] < 0.01

@@ -130,9 +130,9 @@ class _Command:
     def arguments(self) -> list[str]:
         """All of them."""
         pictures = [(render, render.video) for render in self._renders if isinstance(render.video, Picture)]
-        sound = ""
+        sounds: list[str] = []
         if self._join is not None:
-            picture, sound = self._joined(self._join)
+            picture, sounds = self._joined(self._join)
         else:
             picture = f"[0:{self._media.picture.index}]" if self._media.picture is not None else ""
         if pictures:
@@ -142,7 +142,7 @@ class _Command:
         elif self._join is not None and picture:
             self._chains.append(f"{picture}nullsink")
         shares = thread_shares(pictures, self._machine.threads)
-        outputs = [item for r in self._renders for item in self._output(r, shares.get(r.name, 1), sound)]
+        outputs = [item for r in self._renders for item in self._output(r, shares.get(r.name, 1), sounds)]
         graph = ["-filter_complex", ";".join(self._chains)] if self._chains else []
         return [
             *start(),
@@ -159,7 +159,7 @@ class _Command:
         # ffmpeg moves each input to 0 by itself; the offset moves the picture back to where it was.
         self._inputs.append(["-itsoffset", filters.seconds(first), "-i", f"file:{path}"])
         number = len(self._inputs) - 1
-        outputs = self._output(render, 1, "")
+        outputs = self._output(render, 1, [])
         inputs = [item for arguments in self._inputs for item in arguments]
         return [*start(), *inputs, "-map", f"{number}:v:0", "-c:v", "copy", *tag, *outputs]
 
@@ -180,8 +180,11 @@ class _Command:
             self._inputs.append([*opened, "-max_pixels", str(MAX_PIXELS), "-i", f"file:{path}"])
         return self._numbers[key]
 
-    def _joined(self, join: Join) -> tuple[str, str]:
-        """One picture and one sound out of several clips, all brought to the source's size, rate and layout."""
+    def _joined(self, join: Join) -> tuple[str, list[str]]:
+        """One picture and one sound out of several clips, all brought to the source's size, rate and layout.
+
+        Labels of the picture, and of the sound: one for each track that is made of it.
+        """
         picture, sound = self._media.picture, self._media.sound
         parts = ""
         clips = [(clip.media, self._input_of(clip.path, (), DEMUXERS)) for clip in join.head]
@@ -200,22 +203,22 @@ class _Command:
         outputs = ("[jv]" if picture is not None else "", "[ja]" if sound is not None else "")
         kinds = f"n={len(clips)}:v={int(picture is not None)}:a={int(sound is not None)}"
         self._chains.append(f"{parts}concat={kinds}{''.join(outputs)}")
-        users = sum(1 for render in self._renders for sound_of in render.audio if isinstance(sound_of, Sound))
+        users = sum(1 for render in self._renders for track in render.audio if _is_joined(track))
         if sound is None:
-            return outputs
+            return outputs[0], []
         if self._number == 1 or not users:
             self._chains.append("[ja]anullsink")
-            return outputs[0], ""
-        labels = "".join(f"[ja_{number}]" for number in range(users))
-        self._chains.append(f"[ja]asplit={users}{labels}")
-        return outputs[0], "ja"
+            return outputs[0], []
+        labels = [f"[ja_{number}]" for number in range(users)]
+        self._chains.append(f"[ja]asplit={users}{''.join(labels)}")
+        return outputs[0], labels
 
-    def _output(self, render: Render, threads: int, sound: str) -> list[str]:
+    def _output(self, render: Render, threads: int, sounds: list[str]) -> list[str]:
         arguments = self._video(render, threads)
         if self._number == 1:
             return [*arguments, "-an", "-f", "null", "-"]
         for index, track in enumerate(render.audio):
-            arguments += self._audio(render, index, track, sound)
+            arguments += self._audio(render, index, track, sounds)
         for index, (path, language, title) in enumerate(render.subtitles):
             number = self._input_of(path, (), SUBTITLE_DEMUXERS)
             arguments += ["-map", f"{number}:0", f"-c:s:{index}", render.subtitle_codec]
@@ -257,14 +260,15 @@ class _Command:
             arguments += ["-enc_time_base", "1:1000", "-frame_pts", "1"]
         return arguments
 
-    def _audio(self, render: Render, index: int, sound: Sound | Copy, joined: str) -> list[str]:
+    def _audio(self, render: Render, index: int, sound: Sound | Copy, joined: list[str]) -> list[str]:
         track = sound.track
-        if joined and isinstance(sound, Sound):
-            place = sum(len(other.audio) for other in self._renders[: self._renders.index(render)]) + index
-            arguments = ["-map", f"[{joined}_{place}]"]
+        if joined and isinstance(sound, Sound) and _is_joined(sound):
+            label = joined.pop(0)
             if sound.filters:
-                self._chains.append(f"[{joined}_{place}]{','.join(sound.filters)}[{render.name}_{place}]")
-                arguments = ["-map", f"[{render.name}_{place}]"]
+                filtered = f"[{render.name}_{index}]"
+                self._chains.append(f"{label}{','.join(sound.filters)}{filtered}")
+                label = filtered
+            arguments = ["-map", label]
         else:
             arguments = ["-map", self._stream_of(track)]
             if isinstance(sound, Sound) and sound.filters:
@@ -279,6 +283,11 @@ class _Command:
         if track.path:
             return f"{self._input_of(track.path, (), DEMUXERS)}:a:{track.stream}"
         return f"0:{self._media.audio[track.stream].index}"
+
+
+def _is_joined(sound: Sound | Copy) -> bool:
+    """Whether a track is made of the joined clips: a further track comes from its own file, as it is."""
+    return isinstance(sound, Sound) and not sound.track.path
 
 
 def _names(stream: str, language: str, title: str) -> list[str]:
