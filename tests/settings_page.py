@@ -46,7 +46,7 @@ def _default(name: str, field: Any) -> str:
     if name == "slots":
         return "a quarter of the processors"
     value = field.get_default(call_default_factory=True)
-    if value is PydanticUndefined or value in (None, "", {}, ()):
+    if value is PydanticUndefined or value in (None, "", {}, (), []):
         return ""
     if isinstance(value, tuple):
         return " ".join(f"`{item}`" for item in value) if any(value) else ""
@@ -63,11 +63,20 @@ def _rows(model: type[BaseModel], skip: tuple[str, ...] = ()) -> list[str]:
 
 def page() -> str:
     """The whole page."""
-    sections = {"media": settings.MediaSettings, "log": settings.LogSettings, "retention": settings.RetentionSettings}
+    sections = {
+        "media": settings.MediaSettings,
+        "api": settings.ApiSettings,
+        "outside": settings.OutsideSettings,
+        "log": settings.LogSettings,
+        "retention": settings.RetentionSettings,
+    }
     families = tuple(title for title, *_ in FAMILIES)
     lines = [HEAD, "## Top level", "", *_rows(settings._Body, (*families, *sections))]
     for title, model in sections.items():
         lines += [f"## `{title}`", "", _plain(model.__doc__), "", *_rows(model)]
+        if model is settings.ApiSettings:
+            pair = settings.CredentialSettings
+            lines += ["Each of `credentials`:", "", *_rows(pair)]
     for title, family, contract, text in FAMILIES:
         lines += [f"## `{title}`", "", text, ""]
         for name in plugin.names(family):

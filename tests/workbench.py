@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from watcher import runner
+from watcher import planning
 from watcher.catalog import preset_directory
 from watcher.media import ffmpeg
 from watcher.media.containment import Containment, Limits
@@ -91,7 +91,7 @@ class Bench:
         )
         info = await self.storage.head(key)
         task = Task("t-1", 7, workflow, info, "PROCESSING", 0, (), time.time())
-        unit = runner.plan(task, self.templates, self.worker.storages)
+        unit = planning.plan(task, self.templates, self.worker.storages)
         self.registry = Registry()
         return await self.worker.perform(unit, self.registry, self)
 

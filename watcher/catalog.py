@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from watcher.errors import Problem
+from watcher.model.order import Order
+from watcher.model.orders import Triggered
 from watcher.model.triggers import TriggerIndex
-from watcher.model.workflow import Workflow
 from watcher.mps import files, wire
+from watcher.mps.families import TABLE
 from watcher.settings import Settings
 from watcher.state.ledger import Match
+from watcher.state.templates import StoredTemplate
 from watcher.state.workflows import StoredWorkflow
 
 PRESETS = "_templates"
@@ -24,23 +27,74 @@ def preset_directory() -> Path:
 
 
 @dataclass(frozen=True, slots=True)
+class TemplateFacts:
+    """Where a template comes from: a preset, a file (``origin``) or a request."""
+
+    preset: bool
+    origin: str
+    create_time: float
+    update_time: float
+
+
 class Catalog:
-    """Templates and enabled workflows of one generation; replaced as a whole when files are read anew."""
+    """Templates, and workflows and schedules, as they are in force.
 
-    templates: files.Templates
-    workflows: Mapping[int, StoredWorkflow]
-    index: TriggerIndex[Match]
+    Made anew when files are read again; what requests change in between is put in here at once. ``changes`` counts
+    that, so that whoever makes a new catalog from the state knows that something was changed meanwhile.
+    """
 
-    @classmethod
-    def build(cls, stored: list[StoredWorkflow], templates: files.Templates, regions: dict[str, str]) -> Catalog:
-        """Index the enabled ones among the stored workflows."""
-        enabled = [(item.workflow.trigger, item.match) for item in stored if item.workflow.enabled]
-        return cls(templates, {item.workflow_id: item for item in stored}, TriggerIndex(enabled, regions))
+    def __init__(self, stored: Iterable[StoredWorkflow], templates: files.Templates, regions: dict[str, str]) -> None:
+        self.changes = 0
+        self.templates = templates
+        self.facts = {place: _file_facts(path) for place, path in templates.origins.items()}
+        self.workflows = {item.workflow_id: item for item in stored}
+        enabled = [(item.workflow.trigger, item.match) for item in self.workflows.values() if item.workflow.enabled]
+        self.index: TriggerIndex[Match] = TriggerIndex(enabled, regions)
 
     @property
     def enabled(self) -> int:
-        """How many workflows are enabled."""
+        """How many workflows and schedules are enabled."""
         return sum(1 for item in self.workflows.values() if item.workflow.enabled)
+
+    def put(self, stored: StoredWorkflow) -> None:
+        """A workflow or schedule is new, or has changed."""
+        self._take_out(stored.workflow_id)
+        self.workflows[stored.workflow_id] = stored
+        if stored.workflow.enabled:
+            self.index.add(stored.workflow.trigger, stored.match)
+        self.changes += 1
+
+    def remove(self, workflow_id: int) -> None:
+        """A workflow or schedule is gone."""
+        self._take_out(workflow_id)
+        self.workflows.pop(workflow_id, None)
+        self.changes += 1
+
+    def _take_out(self, workflow_id: int) -> None:
+        before = self.workflows.get(workflow_id)
+        if before is not None and before.workflow.enabled:
+            self.index.remove(before.workflow.trigger, before.match)
+
+    def put_template(self, stored: StoredTemplate) -> None:
+        """A template of a request is new, or has changed."""
+        place = stored.family, stored.definition
+        self.templates[place] = TABLE[stored.family].model.model_validate(stored.body)
+        self.facts[place] = TemplateFacts(False, "", stored.create_time, stored.update_time)
+        self.changes += 1
+
+    def remove_template(self, family: str, definition: int) -> None:
+        """A template of a request is gone."""
+        self.templates.pop((family, definition), None)
+        self.facts.pop((family, definition), None)
+        self.changes += 1
+
+
+def _file_facts(path: Path) -> TemplateFacts:
+    try:
+        changed = path.stat().st_mtime
+    except OSError:
+        changed = 0.0
+    return TemplateFacts(path.parent == preset_directory(), str(path), changed, changed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,41 +122,45 @@ def read(settings: Settings) -> Found:
 
 def _check(found: files.WorkflowFile, settings: Settings, templates: files.Templates) -> list[Problem]:
     """What a workflow refers to has to exist."""
-    workflow, where = found.workflow, str(found.path)
+    return check(found.workflow, settings, templates, f"{found.path}: ")
+
+
+def check(workflow: Triggered, settings: Settings, templates: files.Templates, where: str = "") -> list[Problem]:
+    """What a workflow or schedule refers to has to exist; ``where`` goes before each place."""
     problems: list[Problem] = []
     trigger = workflow.trigger
     names = ", ".join(sorted(settings.storages)) or "none"
     member = "CosFileUploadTrigger.Bucket" if trigger.cos_file_upload_trigger else "AwsS3FileUploadTrigger.S3Bucket"
     if trigger.bucket not in settings.storages:
         message = f"there is no storage {trigger.bucket!r} in the settings; there is: {names}"
-        problems.append(Problem(f"{where}: Trigger.{member}", message))
+        problems.append(Problem(f"{where}Trigger.{member}", message))
     region = settings.regions.get(trigger.bucket)
     if region is not None and region != trigger.region:
         message = f"the region {trigger.region!r} is not that of the storage, {region!r}: it would never match"
-        problems.append(Problem(f"{where}: Trigger.{member.replace('Bucket', 'Region')}", message))
+        problems.append(Problem(f"{where}Trigger.{member.replace('Bucket', 'Region')}", message))
     for bucket in {workflow.output_bucket, *_step_buckets(workflow)} - {trigger.bucket}:
         if bucket not in settings.storages:
             message = f"there is no storage {bucket!r} in the settings; there is: {names}"
-            problems.append(Problem(f"{where}: OutputStorage", message))
+            problems.append(Problem(f"{where}OutputStorage", message))
     notify = workflow.task_notify_config
     if notify is not None and notify.notifier is not None and notify.notifier not in settings.notifiers:
         known = ", ".join(sorted(settings.notifiers)) or "none"
         message = f"there is no notifier {notify.notifier!r} in the settings; there is: {known}"
-        problems.append(Problem(f"{where}: TaskNotifyConfig", message))
-    for step in workflow.media_process_task.steps:
+        problems.append(Problem(f"{where}TaskNotifyConfig", message))
+    for step in workflow.steps:
         for mark in getattr(step, "watermark_set", ()):
             if mark.definition and ("watermark", mark.definition) not in templates:
                 message = f"there is no Watermark template {mark.definition}; the sub-task would fail"
-                problems.append(Problem(f"{where}: WatermarkSet", message, warning=True))
-        if step.definition and (step.kind, step.definition) not in templates:
+                problems.append(Problem(f"{where}WatermarkSet", message, warning=True))
+        if step.kind != "exec_rules" and step.definition and (step.kind, step.definition) not in templates:
             # The model resolves a template when a task runs, so this is the sub-task's failure, not the file's.
             message = f"there is no {wire.to_wire(step.kind)} template {step.definition}; the sub-task would fail"
-            problems.append(Problem(f"{where}: Definition", message, warning=True))
+            problems.append(Problem(f"{where}Definition", message, warning=True))
     return problems
 
 
-def _step_buckets(workflow: Workflow) -> set[str]:
-    storages = [step.output_storage for step in workflow.media_process_task.steps]
+def _step_buckets(workflow: Order) -> set[str]:
+    storages = [step.output_storage for step in workflow.steps]
     return {storage.bucket for storage in storages if storage is not None and storage.bucket}
 
 
@@ -116,17 +174,18 @@ _PRODUCED = {
     "adaptive_dynamic_streaming": {"m3u8", "ts", "m4s", "mp4", "mpd", "vtt"},
     "waveform": _PICTURES,
     "command": set[str](),
+    "exec_rules": set[str](),
 }
 
 
-def lint(workflow: Workflow, where: str) -> list[Problem]:
+def lint(workflow: Triggered, where: str) -> list[Problem]:
     """Warn when outputs land where the workflow's own trigger looks. The loop guard keeps them from starting it."""
     trigger = workflow.trigger
     inside = workflow.output_bucket == trigger.bucket and (
         not workflow.output_dir or workflow.output_dir.startswith(trigger.dir)
     )
     formats = trigger.formats
-    made = {extension for step in workflow.media_process_task.steps for extension in _PRODUCED[step.kind]}
+    made = {extension for step in workflow.steps for extension in _PRODUCED[step.kind]}
     if not inside or (formats is not None and not formats & made):
         return []
     message = (

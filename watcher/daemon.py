@@ -6,12 +6,15 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from watcher import catalog, log, settings, systemd
+from watcher.api.base import Service
+from watcher.api.pictures import Pictures
+from watcher.api.serving import Callers, serving
 from watcher.catalog import Catalog
 from watcher.dispatcher import Dispatcher
 from watcher.errors import ConfigurationError, Problem, WatcherError
@@ -20,12 +23,16 @@ from watcher.media import containment, ffmpeg, hardware
 from watcher.media.containment import Containment, Limits
 from watcher.media.probe import Probe
 from watcher.media.workdir import WorkRoot
+from watcher.model.objects import URL
+from watcher.outside import Fetcher, Guard
 from watcher.publisher import Publisher
 from watcher.runner import Runner
 from watcher.settings import Settings
 from watcher.sources.base import Source
 from watcher.state.store import State
 from watcher.steps._encoders import EncoderOptions
+from watcher.storage._url import UrlStorage
+from watcher.storage.base import Storage
 from watcher.worker import Worker
 
 _log = log.get("daemon")
@@ -33,6 +40,10 @@ _log = log.get("daemon")
 PURGE_INTERVAL = 3600.0
 LISTEN = 10.0
 """Seconds that sources have to begin to listen before the service says that it is ready all the same."""
+SILENCE = 60.0
+"""Seconds after which a web server that says nothing is given up."""
+OFFLINE_WAIT = 3 * 86_400.0
+"""Seconds after which an offline task does not wait for an idle moment any more."""
 HANG = 60.0
 """Seconds without progress of the event loop's parts after which systemd is no longer told that all is well."""
 
@@ -49,6 +60,8 @@ class Parts:
     publisher: Publisher
     dispatcher: Dispatcher
     containment: Containment
+    callers: Callers
+    service: Service
 
     def use(self, current: Catalog) -> None:
         """Put a catalog in force: for what matches and what starts from now on."""
@@ -76,14 +89,16 @@ async def media_tools(configured: Settings) -> MediaTools:
     return MediaTools(contained.with_devices(hardware.devices(family)), program, family)
 
 
-def make_worker(configured: Settings, tools: MediaTools, work: WorkRoot) -> Worker:
-    """The worker that runs units in this process."""
+def make_worker(
+    configured: Settings, tools: MediaTools, work: WorkRoot, storages: Mapping[str, Storage] | None = None
+) -> Worker:
+    """The worker that runs units in this process; ``storages`` are those of the settings unless others are given."""
     contained, program = tools.containment, tools.program
     options = configured.executor_options
     assert isinstance(options, EmbeddedOptions)  # noqa: S101  the one executor there is
     limits = Limits(options.memory, int(options.cpu_time), options.output_size)
     return Worker(
-        storages=configured.storages,
+        storages=configured.storages if storages is None else storages,
         work=work,
         probe=Probe(contained, limits),
         ffmpeg=ffmpeg.FFmpeg(
@@ -114,11 +129,16 @@ async def opened(configured: Settings, tools: MediaTools) -> AsyncIterator[Parts
         except OSError as error:
             message = f"{work.path} can't be used: {error.strerror}"
             raise ConfigurationError([Problem("media.work_dir", message)]) from None
-        for storage in configured.storages.values():
+        guard = Guard(configured.outside.allow)
+        web = UrlStorage(
+            Fetcher(guard, SILENCE), max_size=configured.outside.max_size, timeout=configured.outside.timeout
+        )
+        storages: dict[str, Storage] = {**configured.storages, URL: web}
+        for storage in storages.values():
             await stack.enter_async_context(storage)
         await _clean_up(configured, state, left)
-        worker = make_worker(configured, tools, work)
-        publisher = Publisher(state, configured.notifiers)
+        worker = make_worker(configured, tools, work, storages)
+        publisher = Publisher(state, configured.notifiers, guard)
         runner = Runner(
             state,
             worker,
@@ -129,7 +149,15 @@ async def opened(configured: Settings, tools: MediaTools) -> AsyncIterator[Parts
             min_free_space=configured.media.min_free_space,
         )
         dispatcher = Dispatcher(state, configured.storages, runner.wake)
-        yield Parts(configured, state, worker, work, runner, publisher, dispatcher, contained)
+
+        def current() -> Catalog:
+            assert runner.catalog is not None, "apply_files() comes first"  # noqa: S101
+            return runner.catalog
+
+        service = Service(configured, state, worker, Pictures(), current, runner.wake, runner.end)
+        yield Parts(
+            configured, state, worker, work, runner, publisher, dispatcher, contained, Callers(service), service
+        )
 
 
 async def _clean_up(configured: Settings, state: State, left: int) -> None:
@@ -147,11 +175,18 @@ async def _clean_up(configured: Settings, state: State, left: int) -> None:
 
 
 async def apply_files(parts: Parts, found: catalog.Found) -> Catalog:
-    """Make the state hold the workflows of the files, and put them in force."""
+    """Make the state hold the workflows of the files, and put them in force beside those that requests made."""
     stored = await parts.state.workflows.apply([(str(item.path), item.workflow) for item in found.workflows])
-    current = Catalog.build(stored, found.templates, parts.settings.regions)
-    parts.use(current)
-    return current
+    before = parts.dispatcher.catalog
+    while True:
+        changes = before.changes if before is not None else 0
+        current = Catalog(stored, found.templates.copy(), parts.settings.regions)
+        for template in await parts.state.templates.list():
+            current.put_template(template)
+        if before is None or before.changes == changes:
+            parts.use(current)
+            return current
+        stored = await parts.state.workflows.list()  # a request changed something meanwhile
 
 
 class Daemon:
@@ -178,7 +213,8 @@ class Daemon:
             for problem in found.problems:
                 _log.warning("workflow", where=problem.path, note=problem.message)
             self._greet(parts, current)
-            await self._serve(parts, list(configured.sources.values()), started)
+            async with serving(parts.service, parts.callers):
+                await self._serve(parts, list(configured.sources.values()), started)
         systemd.notify(STATUS="stopped")
         _log.info("stopped")
 
@@ -275,6 +311,7 @@ class Daemon:
         except WatcherError as error:
             _log.error("reload failed, the old workflows stay in force", error=str(error))
             return
+        await parts.callers.load()
         parts.runner.wake()
         _log.info("reloaded", workflows=len(current.workflows), enabled=current.enabled)
 
@@ -295,6 +332,7 @@ class Daemon:
         while True:
             with contextlib.suppress(WatcherError):
                 await parts.state.tasks.purge(time.time() - parts.settings.retention.tasks)
+                await parts.state.tasks.hurry(time.time() - OFFLINE_WAIT)
             await asyncio.sleep(PURGE_INTERVAL)
 
 

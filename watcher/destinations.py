@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from watcher.model.workflow import Workflow
+from watcher.model.order import Order, TaskNotifyConfig
 from watcher.notifiers.base import Notifier
 
 
-def destinations_of(workflow: Workflow, notifiers: Mapping[str, Notifier], mode: str) -> tuple[str, ...]:
+def destinations_of(order: Order, notifiers: Mapping[str, Notifier], mode: str) -> tuple[str, ...]:
     """Where an event of a workflow's task goes: its own configuration, and the notifiers of the settings.
 
     ``mode`` is ``Finish`` for the event of the end, ``Change`` for one on the way.
     """
     wanted = {name for name, notifier in notifiers.items() if mode == "Finish" or notifier.mode == "Change"}
     found = {_notifier(name) for name in wanted}
-    config = workflow.task_notify_config
+    config = order.task_notify_config
     if config is not None and (mode == "Finish" or config.notify_mode == "Change"):
-        found.add(_notifier(config.notifier) if config.notifier else _url(config.notify_url, config.notify_key))
+        found.add(_notifier(config.notifier) if config.notifier else _url(config, order))
     return tuple(sorted(found))
 
 
@@ -26,8 +26,8 @@ def _notifier(name: str) -> str:
     return json.dumps({"notifier": name})
 
 
-def _url(url: str, key: str) -> str:
-    return json.dumps({"url": url, "key": key})
+def _url(config: TaskNotifyConfig, order: Order) -> str:
+    return json.dumps({"url": config.notify_url, "key": config.notify_key, "trusted": order.trusted})
 
 
 def describe(destination: str) -> str:

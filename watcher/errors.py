@@ -18,19 +18,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 
 class WatcherError(Exception):
     """Base of all errors raised on purpose. Its text is a sentence for a person."""
 
 
+Kind = Literal["unknown", "missing", "type", "value"]
+"""A field that does not exist, one that is not there, one of a wrong type, and one whose value can't be."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake in the configuration: where it is and what to do about it."""
+    """One mistake in the configuration, or in a request: where it is and what to do about it."""
 
     path: str
     message: str
     warning: bool = False
+    kind: Kind = "value"
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}" if self.path else self.message

@@ -18,6 +18,7 @@ from watcher.mps import events
 from watcher.notifiers.base import Message, Notifier
 from watcher.notifiers.webhook import Options as WebhookOptions
 from watcher.notifiers.webhook import WebhookNotifier
+from watcher.outside import Guard
 from watcher.state.outbox import Pending
 from watcher.state.store import State
 
@@ -32,9 +33,11 @@ IDLE = 5.0
 class Publisher:
     """Runs one worker per destination that has something waiting."""
 
-    def __init__(self, state: State, notifiers: Mapping[str, Notifier]) -> None:
+    def __init__(self, state: State, notifiers: Mapping[str, Notifier], guard: Guard | None = None) -> None:
+        """``guard`` decides which addresses the callbacks of requests may go to."""
         self._state = state
         self._notifiers = notifiers
+        self._guard = guard or Guard()
         self._wake = asyncio.Event()
         self._urls: dict[str, Notifier] = {}
         self._workers: dict[str, asyncio.Task[None]] = {}
@@ -126,6 +129,8 @@ class Publisher:
                 options = WebhookOptions(url=HttpUrl(data["url"]))
             except ValidationError:
                 raise PermanentError(f"{data['url']!r} is not a URL") from None
-            self._urls[destination] = webhook = WebhookNotifier("NotifyUrl", options)
+            # Those in workflow files are the machine's own; in older rows all were.
+            guard = None if data.get("trusted", True) else self._guard
+            self._urls[destination] = webhook = WebhookNotifier("NotifyUrl", options, guard)
             self._stack.push_async_exit(webhook.__aexit__)
         return self._urls[destination], str(data["key"])

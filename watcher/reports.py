@@ -26,7 +26,7 @@ INTERVAL = 1.0
 
 def outgoing(task: Task, notifiers: Mapping[str, Notifier], mode: str, state: str) -> list[OutgoingEvent]:
     """The event of a change, for those who want events of that ``mode``; ``state`` tells changes apart."""
-    destinations = destinations_of(task.workflow, notifiers, mode)
+    destinations = destinations_of(task.order, notifiers, mode)
     if not destinations:
         return []
     event_id = event_id_of(task.task_id, task.epoch, state)
@@ -39,9 +39,9 @@ class TaskReport:
     def __init__(
         self, task: Task, state: State, notifiers: Mapping[str, Notifier], published: Callable[[], None]
     ) -> None:
+        self.task = task
         self.results: tuple[StepResult, ...] = ()
         self.metadata: dict[str, Any] | None = None
-        self._task = task
         self._state = state
         self._notifiers = notifiers
         self._published = published
@@ -62,7 +62,7 @@ class TaskReport:
         if statuses == self._statuses:
             return
         first, self._statuses = not self._statuses, statuses
-        task = replace(self._task, results=results, metadata=metadata)
+        task = replace(self.task, results=results, metadata=metadata)
         found = [] if first else outgoing(task, self._notifiers, "Change", ",".join(statuses))
         await self._commit(found)
 
@@ -76,7 +76,7 @@ class TaskReport:
     async def _commit(self, found: list[OutgoingEvent]) -> None:
         self._moved.clear()
         try:
-            await self._state.tasks.update(self._task, self.results, metadata=self.metadata, events=found)
+            await self._state.tasks.update(self.task, self.results, metadata=self.metadata, events=found)
         except TransientError as error:
             # The end of the task tells all of it again; only an event of a change on the way would be missed.
             _log.warning("progress not recorded", error=str(error))

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from structlog.contextvars import bound_contextvars
 
@@ -16,19 +15,14 @@ from watcher import log
 from watcher.catalog import Catalog
 from watcher.errors import MediaError, ObjectNotFound, ObjectSuperseded, PermanentError, TransientError
 from watcher.executors.base import Executor
-from watcher.model.dress import Watermark, WatermarkInput
-from watcher.model.inputs import StepInput
-from watcher.model.output_path import output_directory
-from watcher.model.resources import OutputStorage
+from watcher.graph_run import GraphRun
 from watcher.model.task import StepResult, Task, error_number
-from watcher.model.unit import Outcome, PlannedStep, Unit
-from watcher.model.workflow import Workflow
-from watcher.mps.files import Templates
+from watcher.model.unit import Outcome, Report, Unit
 from watcher.notifiers.base import Notifier
+from watcher.planning import plan
 from watcher.reports import TaskReport, outgoing, reporting
 from watcher.state.store import State
 from watcher.state.tasks import MAX_ATTEMPTS, StaleOwnerError
-from watcher.storage.base import Storage
 from watcher.worker import Worker
 
 _log = log.get("runner")
@@ -40,78 +34,6 @@ RETRY_PAUSES = (5.0, 15.0, 60.0, 300.0, 900.0)
 
 class AbortedError(PermanentError):
     """Somebody asked for the end of the task."""
-
-
-def plan(task: Task, templates: Templates, storages: Mapping[str, Storage]) -> Unit:
-    """Resolve everything a task names: templates, storages, directories (contract workflows.md, section 5.1)."""
-    workflow = task.workflow
-    if task.source.storage not in storages:
-        raise MediaError("SourceFileError", f"there is no storage {task.source.storage!r} in the settings any more")
-    steps = tuple(_plan_step(step, workflow, task, templates, storages) for step in workflow.media_process_task.steps)
-    return Unit(task.task_id, task.source, steps, (*task.lineage, task.workflow_id))
-
-
-def _plan_step(
-    step: StepInput, workflow: Workflow, task: Task, templates: Templates, storages: Mapping[str, Storage]
-) -> PlannedStep:
-    name = (step.output_storage and step.output_storage.bucket) or workflow.output_bucket
-    planned = PlannedStep(
-        spec=step,
-        template=None,
-        storage=name,
-        storage_echo=storage_echo(step.output_storage or workflow.output_storage, name, workflow, storages),
-        directory=output_directory(task.source.key, workflow.output_dir),
-    )
-    if name not in storages:
-        return replace(planned, problem=("InvalidInput", f"there is no storage {name!r} in the settings"))
-    raw = getattr(step, "raw_parameter", None)
-    template = raw if step.definition == 0 and raw is not None else templates.get((step.kind, step.definition))
-    if step.kind == "command":
-        return planned
-    if template is None:
-        message = f"there is no template {step.definition} for this kind of sub-task"
-        return replace(planned, problem=("InvalidInput.DefinitionNotExist", message))
-    override = getattr(step, "override_parameter", None)
-    if override is not None:
-        try:
-            template = override.apply(template)
-        except ValueError as error:
-            return replace(planned, problem=("InvalidInput", f"OverrideParameter does not fit the template: {error}"))
-    return _with_watermarks(replace(planned, template=template), templates)
-
-
-def _with_watermarks(planned: PlannedStep, templates: Templates) -> PlannedStep:
-    found: list[tuple[WatermarkInput, Watermark]] = []
-    for given in getattr(planned.spec, "watermark_set", ()):
-        mark = given.raw_parameter or templates.get(("watermark", given.definition))
-        if not isinstance(mark, Watermark):
-            message = f"there is no watermark template {given.definition}"
-            return replace(planned, problem=("InvalidInput.DefinitionNotExist", message))
-        found.append((given, mark))
-    return replace(planned, watermarks=tuple(found))
-
-
-def storage_echo(
-    given: OutputStorage | None, name: str, workflow: Workflow, storages: Mapping[str, Storage]
-) -> dict[str, Any]:
-    """The resolved TaskOutputStorage in snake_case, with the other kinds as null."""
-    kind = given.type if given is not None else {"AwsS3FileUpload": "AWS-S3"}.get(workflow.trigger.type, "COS")
-    region = (storages[name].region if name in storages else None) or _region_given(given) or workflow.trigger.region
-    echo: dict[str, Any] = {"type": kind, "cos_output_storage": None, "s3_output_storage": None}
-    echo["vod_output_storage"] = None
-    if kind == "AWS-S3":
-        echo["s3_output_storage"] = {"s3_bucket": name, "s3_region": region}
-    else:
-        echo["cos_output_storage"] = {"bucket": name, "region": region}
-    return echo
-
-
-def _region_given(given: OutputStorage | None) -> str | None:
-    if given is None:
-        return None
-    if given.s3_output_storage is not None:
-        return given.s3_output_storage.s3_region
-    return given.cos_output_storage.region if given.cos_output_storage else None
 
 
 @dataclass(slots=True)
@@ -147,12 +69,18 @@ class Runner:
         self._wake = asyncio.Event()
         self._running: dict[str, tuple[asyncio.Task[None], _Live]] = {}
         self._draining = False
+        self._ending: set[str] = set()
         self._short_of_space = False
         self.catalog: Catalog | None = None
         self.progress = 0.0
 
     def wake(self) -> None:
         """There may be a task to claim."""
+        self._wake.set()
+
+    def end(self, task_id: str) -> None:
+        """A task that waits is not wanted any more: it ends now, without a slot."""
+        self._ending.add(task_id)
         self._wake.set()
 
     @property
@@ -165,6 +93,7 @@ class Runner:
         async with asyncio.TaskGroup() as group:
             while not self._draining:
                 self._wake.clear()
+                await self._end_waiting(group)
                 while len(self._running) < self._executor.slots and not self._draining and self._has_space():
                     try:
                         task = await self._state.tasks.claim(only)
@@ -179,6 +108,17 @@ class Runner:
                     await asyncio.wait_for(self._wake.wait(), IDLE)
                 except TimeoutError:
                     await self._end_aborted()
+
+    async def _end_waiting(self, group: asyncio.TaskGroup) -> None:
+        while self._ending:
+            task_id = self._ending.pop()
+            try:
+                task = await self._state.tasks.claim(task_id)
+            except TransientError as error:
+                _log.error("no task can be claimed", error=str(error))
+                return
+            if task is not None:
+                self._start(group, task)
 
     def _has_space(self) -> bool:
         free = shutil.disk_usage(self._work_dir).free
@@ -229,7 +169,7 @@ class Runner:
     async def _guarded(self, live: _Live) -> None:
         """Run one task to an end that is recorded, whatever happens."""
         task = live.task
-        with bound_contextvars(task=task.task_id, workflow=task.workflow.workflow_name, object=task.source.uri):
+        with bound_contextvars(task=task.task_id, workflow=task.order.name, object=task.source.uri):
             try:
                 await self._run_task(live)
             except asyncio.CancelledError:
@@ -262,13 +202,30 @@ class Runner:
                 f"given up after {MAX_ATTEMPTS} attempts: {task.message or 'the service ended during each'}",
             )
         assert self.catalog is not None  # noqa: S101  the daemon sets it before it starts this
+        if not task.source.resolved:
+            task = live.task = live.report.task = await self._resolved(task)
         unit = plan(task, self.catalog.templates, self._worker.storages)
         _log.debug("task started", attempt=task.attempts)
         async with reporting(live.report, f"progress of {task.task_id}") as report:
-            outcome = await self._executor.run(
-                task.task_id, lambda: self._worker.perform(unit, self._state.outputs, report)
-            )
+            outcome = await self._executor.run(task.task_id, lambda: self._perform(task, unit, report))
         await self._finish(live, outcome)
+
+    async def _perform(self, task: Task, unit: Unit, report: Report) -> Outcome:
+        if task.order.graph:
+            return await GraphRun(task.order.graph, unit, self._worker, self._state.outputs, report).run()
+        return await self._worker.perform(unit, self._state.outputs, report)
+
+    async def _resolved(self, task: Task) -> Task:
+        """A request names an object; from now on its task is about the version that is there."""
+        source = task.source
+        storage = self._worker.storages.get(source.storage)
+        if storage is None:
+            raise MediaError("SourceFileError", f"there is no storage {source.storage!r} in the settings")
+        try:
+            info = await storage.head(source.key)
+        except PermanentError as error:
+            raise MediaError("SourceFileError", str(error)) from None
+        return await self._state.tasks.resolve(task, info)
 
     async def _finish(self, live: _Live, outcome: Outcome) -> None:
         task = replace(
@@ -293,7 +250,7 @@ class Runner:
     async def _fail(self, live: _Live, error: PermanentError) -> None:
         """End a task whose unit came to nothing."""
         code = error.code if isinstance(error, MediaError) else "InternalError"
-        steps = live.task.workflow.media_process_task.steps
+        steps = live.task.order.steps
         results = live.report.results or tuple(StepResult(input=step.model_dump(mode="json")) for step in steps)
         now = time.time()
         ended = tuple(

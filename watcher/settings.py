@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from watcher import credentials, plugin, yamlfile
@@ -19,6 +19,9 @@ from watcher.notifiers.base import Notifier
 from watcher.plugin import Bytes, Seconds
 from watcher.sources.base import Source
 from watcher.storage.base import Storage
+
+SHORTEST_KEY = 16
+"""Characters a secret key has at least."""
 
 SEARCHED = ("config/watcher.yaml", "watcher.yaml", "/etc/watcher/watcher.yaml")
 """Where a configuration is looked for when none is named."""
@@ -61,6 +64,52 @@ class MediaSettings(_Section):
     """No task is started while the work directory's disk has less free space."""
 
 
+Rights = Literal["none", "read", "operator", "admin"]
+
+
+class CredentialSettings(_Section):
+    """A key pair that may call the API."""
+
+    secret_id: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_-]+$")]
+    """The public half."""
+    secret_key: SecretStr
+    """The secret half; write it as ``${credential:name}`` or ``${env:NAME}``."""
+    rights: Rights = "admin"
+    """``read``: look at everything. ``operator``: also start, end and switch. ``admin``: also make, change, remove."""
+    buckets: list[str] = ["*"]
+    """Buckets it may name, with ``*`` for any text; tasks over other ones are hidden from it."""
+
+
+class ApiSettings(_Section):
+    """The MPS API over HTTP. It is served when ``listen`` is set."""
+
+    listen: Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$")] | None = None
+    """Address and port, e.g. ``127.0.0.1:8080``. Put TLS before it, or name a certificate, if it is not loopback."""
+    certificate: Path | None = None
+    """A certificate (chain) in PEM form: TLS is spoken."""
+    certificate_key: Path | None = None
+    """Its key; unset: in the same file."""
+    credentials: list[CredentialSettings] = []
+    """Key pairs, besides those that ``watcher credentials create`` made."""
+    limits: dict[str, Annotated[int, Field(ge=1, le=1_000_000)]] = {}
+    """Calls a second, for each key pair, by action, where they differ from those of the model."""
+    session_window: Annotated[Seconds, Field(gt=0, le=30 * 86_400)] = 3 * 86_400.0
+    """How long a SessionId can't be used again."""
+    max_workflows: Annotated[int, Field(ge=1)] = 100_000
+    """Workflows and schedules there may be."""
+
+
+class OutsideSettings(_Section):
+    """What requests may have this machine fetch from and call: URL inputs, callbacks. Workflow files may call all."""
+
+    allow: list[str] = []
+    """Networks, addresses and host names besides public ones, e.g. ``10.1.0.0/16`` or ``hooks.internal``."""
+    max_size: Bytes = 20 * 1024**3
+    """The largest input that is fetched from an address."""
+    timeout: Annotated[Seconds, Field(gt=0)] = 3600.0
+    """How long a fetch may take; a server that is silent for a minute is given up sooner."""
+
+
 class RetentionSettings(_Section):
     """How long finished tasks are kept. The ledger of objects is never emptied by time."""
 
@@ -94,6 +143,8 @@ class _Body(BaseSettings):
     drain: Annotated[Seconds, Field(ge=0)] = 30.0
     """How long running tasks may go on after SIGTERM before they are put back into the queue."""
     media: MediaSettings = MediaSettings()
+    api: ApiSettings = ApiSettings()
+    outside: OutsideSettings = OutsideSettings()
     log: LogSettings = LogSettings()
     retention: RetentionSettings = RetentionSettings()
 
@@ -123,6 +174,8 @@ class Settings:
     max_hops: int
     drain: float
     media: MediaSettings
+    api: ApiSettings
+    outside: OutsideSettings
     log: LogSettings
     retention: RetentionSettings
     storages: Mapping[str, Storage]
@@ -172,6 +225,7 @@ def load(file: Path) -> Settings:
     notifiers = _family(_absolute(body.notifiers, base), "notifiers", "notifiers", Notifier, problems)
     executor, options = named.executor()
     database = named.database()
+    api = _api(body.api, base, problems)
     if problems or executor is None or options is None:
         raise ConfigurationError(problems)
     return Settings(
@@ -183,6 +237,8 @@ def load(file: Path) -> Settings:
         max_hops=body.max_hops,
         drain=body.drain,
         media=body.media,
+        api=api,
+        outside=body.outside,
         log=body.log,
         retention=body.retention,
         storages=storages,
@@ -191,6 +247,22 @@ def load(file: Path) -> Settings:
         executor=executor,
         executor_options=options,
     )
+
+
+def _api(given: ApiSettings, base: Path, problems: list[Problem]) -> ApiSettings:
+    """With absolute paths; what does not fit together is added to ``problems``."""
+    if given.certificate_key is not None and given.certificate is None:
+        problems.append(Problem("api.certificate", "is required where certificate_key is given"))
+    seen: set[str] = set()
+    for index, credential in enumerate(given.credentials):
+        if credential.secret_id in seen:
+            problems.append(Problem(f"api.credentials[{index}].secret_id", "is there twice"))
+        seen.add(credential.secret_id)
+        if len(credential.secret_key.get_secret_value()) < SHORTEST_KEY:
+            message = f"must have at least {SHORTEST_KEY} characters; `watcher credentials create` makes good ones"
+            problems.append(Problem(f"api.credentials[{index}].secret_key", message))
+    paths = {name: base / path for name in ("certificate", "certificate_key") if (path := getattr(given, name))}
+    return given.model_copy(update=paths)
 
 
 def _peek(file: Path) -> dict[str, Any]:

@@ -15,22 +15,23 @@ from pathlib import Path
 from typing import Any
 
 from watcher import log, plugin
-from watcher.errors import AccessRefused, MediaError, ObjectNotFound, ObjectSuperseded, PermanentError
+from watcher.errors import MediaError, PermanentError
 from watcher.media import chunks, excerpt, graph, quality, verify
 from watcher.media import program as program_runner
 from watcher.media.assets import NO_ASSETS, Assets
 from watcher.media.excerpt import Excerpt
 from watcher.media.ffmpeg import FFmpeg
 from watcher.media.probe import Probe
-from watcher.media.ranges import Ranges
 from watcher.media.render import WHOLE, Render
 from watcher.media.verify import Produced
 from watcher.media.workdir import WorkRoot
 from watcher.model.media_info import MediaInfo
+from watcher.model.objects import ObjectInfo
 from watcher.model.output_path import Naming
 from watcher.model.resources import NumberFormat
 from watcher.model.task import StepResult
 from watcher.model.unit import Outcome, PlannedStep, Report, Unit
+from watcher.opening import Opening
 from watcher.preparing import Preparation
 from watcher.sending import Registry, Sending, Wanted
 from watcher.steps._encoders import EncoderOptions
@@ -49,8 +50,6 @@ PICTURES = frozenset({"snapshot_by_time_offset", "sample_snapshot", "image_sprit
 MANIFESTS = frozenset(CONTENT_TYPES[extension] for extension in ("m3u8", "mpd", "vtt"))
 """Objects that name others, which have to be there before."""
 PARALLEL_PUTS = 8
-WORTH_RANGES = 8 * 1024 * 1024
-"""Bytes from which on a far object is read in parts for such sub-tasks."""
 WORTH_EXCERPT = 500_000_000
 """Pixels of a film, all frames together, that are decoded sooner than an excerpt is cut."""
 
@@ -115,6 +114,26 @@ class Worker:
         async with self.work.directory(unit.task_id) as directory:
             return await _Performance(self, unit, registry, report, directory).run()
 
+    async def inspect(self, source: ObjectInfo, name: str) -> dict[str, Any]:
+        """The facts of a file as results show them, in snake_case; ``name`` is that of a work directory.
+
+        Raises MediaError when nothing can be made of it, and as :meth:`perform` does.
+        """
+        async with self.work.directory(name) as directory:
+            opened = Opening(self.storages[source.storage], source, self.probe, directory / "source")
+            media = await opened.probed(parts=True)
+            return replace(media, size=opened.size).metadata()
+
+    async def inspect_picture(self, data: bytes, name: str) -> tuple[int, int]:
+        """Width and height of a picture; raises MediaError when it is none. ``name`` as of :meth:`inspect`."""
+        async with self.work.directory(name) as directory:
+            path = directory / "picture"
+            await asyncio.to_thread(path.write_bytes, data)
+            picture = (await self.probe.source(path, graph.PICTURE_DEMUXERS)).picture
+        if picture is None:
+            raise MediaError("InvalidInput", "it has no picture")
+        return picture.width, picture.height
+
 
 class _Performance:
     """One unit being run."""
@@ -129,8 +148,8 @@ class _Performance:
         self._out = directory / "out"
         self._out.mkdir()
         self._sending = Sending(worker.storages, registry, unit, self._out)
-        self._fetched = False
-        self._ranges: Ranges | None = None
+        storage = worker.storages[unit.source.storage]
+        self._opening = Opening(storage, unit.source, worker.probe, self._source, self._on_fetched)
         self._taken = {(unit.source.storage, unit.source.key): "the source object"}
         self._metadata: dict[str, Any] | None = None
         now = time.time()
@@ -142,7 +161,7 @@ class _Performance:
             run = _Run(planned, None, replace(result, input=_echo(planned, None)))
             run.fail(MediaError(*planned.problem))
             return run
-        step = make_step(index, planned, self._unit.source.key, self._worker.encoder)
+        step = make_step(index, planned, self._unit.source.path, self._worker.encoder)
         return _Run(planned, step, replace(result, input=_echo(planned, step)))
 
     async def run(self) -> Outcome:
@@ -180,6 +199,9 @@ class _Performance:
     async def _changed(self) -> None:
         await self._report.changed(tuple(run.result for run in self._runs), self._metadata)
 
+    def _on_fetched(self, fraction: float) -> None:
+        self._progress(FETCHED * fraction, self._runs)
+
     def _progress(self, percent: float, runs: list[_Run]) -> None:
         for run in runs:
             if run.alive:
@@ -188,55 +210,18 @@ class _Performance:
 
     async def _open(self) -> MediaInfo:
         """Fetch and probe the source; MediaError means that nothing can be made of it."""
-        source = self._unit.source
-        if source.size == 0:
-            raise MediaError("SourceFileError", "the source object is empty (0 bytes)")
-        media = await self._probed()
-        self._metadata = replace(media, size=source.size).metadata()
-        return media
-
-    async def _probed(self) -> MediaInfo:
-        source, storage = self._unit.source, self._worker.storages[self._unit.source.storage]
         pictures = all(run.planned.spec.kind in PICTURES for run in self._runs if run.alive)
-        if storage.far and source.size >= WORTH_RANGES and pictures:
-            self._ranges = Ranges(source.size, partial(storage.read, source))
-            try:
-                return await self._worker.probe.source(self._ranges)
-            except MediaError:
-                # What a probe says of a file that it has all of is to be believed.
-                self._ranges = None
-        await self._fetch()
-        return await self._worker.probe.source(self._source)
-
-    async def _fetch(self) -> None:
-        """Have all of the source here, once."""
-        source = self._unit.source
-        moved = 0
-
-        def on_bytes(count: int) -> None:
-            nonlocal moved
-            moved += count
-            self._progress(FETCHED * moved / source.size, self._runs)
-
-        if self._fetched:
-            return
-        try:
-            await self._worker.storages[source.storage].fetch(source, self._source, on_bytes)
-        except (ObjectSuperseded, ObjectNotFound):
-            raise
-        except AccessRefused as error:
-            raise MediaError("SourceFileError", f"the source can't be read: {error}") from None
-        except PermanentError as error:
-            raise MediaError("SourceFileError", str(error)) from None
-        self._fetched = True
+        media = await self._opening.probed(parts=pictures)
+        self._metadata = replace(media, size=self._opening.size).metadata()
+        return media
 
     async def _excerpt(self, members: list[Render], media: MediaInfo) -> Excerpt | None:
         """The part of the source that a group of pictures needs, where that is much less than all."""
         wish = excerpt.wish(members, media)
-        if wish is None or (self._ranges is None and media.pixels < WORTH_EXCERPT):
+        if wish is None or (self._opening.ranges is None and media.pixels < WORTH_EXCERPT):
             return None
         output = self._directory / f"excerpt-{members[0].name}"
-        source = self._ranges or self._source
+        source = self._opening.ranges or self._source
         output.mkdir()
         found = await self._worker.probe.excerpt(wish, source, media, output / "packets")
         if found is None and excerpt.key_frames_do(members):
@@ -280,7 +265,7 @@ class _Performance:
         for members in groups:
             part = await self._excerpt(members, media)
             if part is None:
-                await self._fetch()
+                await self._opening.fetch()
             made = await self._encode_group(members, owners, media, part)
             await self._check(made, owners, media)
 
@@ -308,7 +293,7 @@ class _Performance:
             await self._sending.abort()
             if part is not None:
                 _log.warning("the excerpt can't be decoded, reading all of the source", error=str(error))
-                await self._fetch()
+                await self._opening.fetch()
                 return await self._encode_group(members, owners, media, None)
             if len(members) == 1 and made == members and not (self._worker.encoder.hardware or self._worker.chunks):
                 runs[0].fail(error)

@@ -12,7 +12,7 @@ from watcher.catalog import Catalog
 from watcher.dispatcher import Dispatcher
 from watcher.model.objects import ObjectEvent, ObjectInfo
 from watcher.model.workflow import Workflow
-from watcher.mps import wire
+from watcher.mps import files, wire
 from watcher.sources.memory import MemorySource, Options
 from watcher.state.store import State
 from watcher.storage import memory
@@ -38,7 +38,7 @@ async def _rate(path: Path, count: int) -> float:
     async with State(path) as state:
         stored = await state.workflows.apply(_workflows(count))
         dispatcher = Dispatcher(state, {"b": storage}, lambda: None)
-        dispatcher.catalog = Catalog.build(stored, {}, {})
+        dispatcher.catalog = Catalog(stored, files.Templates(), {})
         keys = [f"tenant{number % 10}/in/deep/er/{number}.mp4" for number in range(EVENTS)]
         events = [ObjectEvent("b", key, "m", ObjectInfo("b", key, 1, "e", 1)) for key in keys]
         for start in range(0, EVENTS, PER_DELIVERY):

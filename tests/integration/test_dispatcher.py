@@ -17,7 +17,7 @@ from watcher.dispatcher import Dispatcher
 from watcher.errors import AccessRefused, TransientError
 from watcher.model.objects import MARKER, ObjectEvent, ObjectInfo
 from watcher.model.workflow import Workflow
-from watcher.mps import wire
+from watcher.mps import files, wire
 from watcher.sources.memory import MemorySource, Options
 from watcher.state.store import State
 from watcher.storage import memory
@@ -73,7 +73,7 @@ async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[R
     async with State(tmp_path / "s.db") as state:
         dispatcher = Dispatcher(state, {storage.name: storage}, lambda: None)
         stored = await state.workflows.apply([("w", wire.decode(Workflow, parts.workflow(storage.name)))])
-        dispatcher.catalog = Catalog.build(stored, {}, {})
+        dispatcher.catalog = Catalog(stored, files.Templates(), {})
         running = asyncio.create_task(dispatcher.run([source]))
         yield Rig(state, storage, source, dispatcher, tmp_path)
         running.cancel()

@@ -15,8 +15,7 @@ from tests import parts
 from watcher import publisher as module
 from watcher.destinations import describe, destinations_of
 from watcher.errors import PermanentError, TransientError
-from watcher.model.workflow import Workflow
-from watcher.mps import wire
+from watcher.mps import files
 from watcher.notifiers.memory import MemoryNotifier, Options
 from watcher.publisher import Publisher
 from watcher.state.store import State
@@ -104,7 +103,7 @@ async def test_urls_of_workflows_are_signed(state: State, receiver: parts.HttpRe
     body = parts.workflow(
         "b", TaskNotifyConfig={"NotifyType": "URL", "NotifyUrl": f"{receiver.url}/x?a=1", "NotifyKey": "k"}
     )
-    (destination,) = destinations_of(wire.decode(Workflow, body), {}, "Finish")
+    (destination,) = destinations_of(files.decode_workflow(body, "w.yaml"), {}, "Finish")
     assert describe(destination) == f"{receiver.url}/x?a=1"
     await put(state, 0, destination)
     await run(state)
@@ -131,6 +130,6 @@ def test_destinations(config: dict[str, str] | None, mode: str, expected: list[s
     """The notifiers of the settings, and what the workflow asks for, each once, by their mode."""
     every, changes = MemoryNotifier("all", Options()), MemoryNotifier("changes", Options())
     changes.mode = "Change"
-    workflow = wire.decode(Workflow, parts.workflow("b", TaskNotifyConfig=config))
+    workflow = files.decode_workflow(parts.workflow("b", TaskNotifyConfig=config), "w.yaml")
     found = destinations_of(workflow, {"all": every, "changes": changes}, mode)
     assert sorted(describe(destination) for destination in found) == expected

@@ -15,7 +15,7 @@ from watcher.model.task import Task
 from watcher.model.templates import TranscodeTemplate
 from watcher.model.workflow import Workflow
 from watcher.mps import files, wire
-from watcher.runner import plan
+from watcher.planning import plan
 from watcher.storage import memory, s3
 
 TEMPLATES, _ = files.load_templates([preset_directory()])
@@ -72,7 +72,7 @@ def test_what_is_missing_fails_its_own_step() -> None:
 def test_a_source_whose_storage_is_gone() -> None:
     """A task that waited while its storage was taken out of the settings ends in words."""
     found = task()
-    with pytest.raises(MediaError, match="no storage 'gone' in the settings any more"):
+    with pytest.raises(MediaError, match="no storage 'gone' in the settings"):
         plan(replace(found, source=replace(found.source, storage="gone")), TEMPLATES, STORAGES)
 
 

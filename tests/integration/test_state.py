@@ -264,7 +264,7 @@ async def test_workflows_keep_their_ids(state: State) -> None:
     assert (changed.workflow_id, changed.workflow.task_priority) == (10001, 5)
     task = await state.tasks.claim()
     assert task is not None
-    assert task.workflow.task_priority == 0
+    assert task.order.priority == 0
     await state.workflows.apply([])
     back = (await state.workflows.apply([("a", body())]))[0]
     assert back.workflow_id > 10002

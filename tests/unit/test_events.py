@@ -29,7 +29,7 @@ def task(**changes: object) -> Task:
     made = Task(
         task_id=task_id_of(10001, source),
         workflow_id=10001,
-        workflow=workflow,
+        order=workflow,
         source=source,
         status="FINISH",
         priority=0,

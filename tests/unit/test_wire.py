@@ -225,7 +225,7 @@ def test_workflow_names_are_unique(tmp_path: Path) -> None:
         (tmp_path / name).write_text(json.dumps(parts.workflow("b")))
     found, problems = files.load_workflows(tmp_path)
     assert len(found) == 1
-    assert "is already the name of the workflow in" in str(problems[0])
+    assert "is already the name of the one in" in str(problems[0])
 
 
 def test_every_workflow_of_the_repository_is_right() -> None:

@@ -23,6 +23,8 @@ tasks = typer.Typer(help="Look at tasks, end them, run them again.", no_args_is_
 workflows = typer.Typer(help="Look at workflows, switch them on and off, try their triggers.", no_args_is_help=True)
 app.add_typer(tasks, name="tasks")
 app.add_typer(workflows, name="workflows")
+credentials = typer.Typer(help="Key pairs that may call the API: make, list, revoke.", no_args_is_help=True)
+app.add_typer(credentials, name="credentials")
 
 Config = Annotated[
     Path | None,
@@ -193,6 +195,44 @@ def workflows_match(
     from watcher.cli.workflows import match
 
     raise typer.Exit(match(config, uri))
+
+
+@credentials.command("create")
+def credentials_create(
+    rights: Annotated[
+        str, typer.Option(help="`read` looks, `operator` also starts and switches, `admin` also makes and changes.")
+    ] = "admin",
+    bucket: Annotated[
+        list[str] | None, typer.Option(help="A bucket it may name, with * for any text; may be given again.")
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Make a key pair for the API and show it: the secret half is shown this once."""
+    import asyncio
+
+    from watcher.cli.credentials import create
+
+    asyncio.run(create(config, rights, tuple(bucket or ["*"])))
+
+
+@credentials.command("list")
+def credentials_list(config: Config = None) -> None:
+    """List the key pairs, of the settings and of `watcher credentials create`."""
+    import asyncio
+
+    from watcher.cli.credentials import show_list
+
+    asyncio.run(show_list(config))
+
+
+@credentials.command("revoke")
+def credentials_revoke(secret_id: str, config: Config = None) -> None:
+    """Forget a key pair: from now on it opens nothing."""
+    import asyncio
+
+    from watcher.cli.credentials import revoke
+
+    asyncio.run(revoke(config, secret_id))
 
 
 def main() -> None:

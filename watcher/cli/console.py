@@ -103,7 +103,7 @@ def ago(moment: float | None) -> str:
 
 def step_label(task: Task, index: int) -> str:
     """A sub-task for a person: its kind and its template."""
-    step = task.workflow.media_process_task.steps[index]
+    step = task.order.steps[index]
     return f"{KIND_NAMES[step.kind]} {step.definition or 'raw'}"
 
 

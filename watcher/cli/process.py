@@ -32,9 +32,9 @@ async def process(config: Path | None, uri: str, workflow: str) -> int:
 
 def _match(workflows: list[StoredWorkflow], name: str) -> Match:
     for item in workflows:
-        if item.workflow.workflow_name == name:
+        if item.workflow.name == name:
             return item.match
-    known = ", ".join(sorted(item.workflow.workflow_name for item in workflows)) or "none"
+    known = ", ".join(sorted(item.workflow.name for item in workflows)) or "none"
     raise PermanentError(f"there is no workflow {name!r}; there is: {known}")
 
 

@@ -40,7 +40,7 @@ async def show_list(config: Path | None, status: str | None, limit: int) -> None
         took = f"{task.finish_time - task.begin_time:.1f} s" if task.finish_time and task.begin_time else ""
         table.add_row(
             task.task_id.rpartition("-")[2][:12],
-            console.safe(task.workflow.workflow_name),
+            console.safe(task.order.name),
             console.safe(task.source.uri),
             _verdict(task),
             console.ago(task.create_time),
@@ -68,7 +68,7 @@ async def show(config: Path | None, task_id: str, *, as_json: bool) -> None:
         console.out.print_json(json.dumps(workflow_task(task)))
         return
     console.out.print(f"[bold]{task.task_id}[/]  {_verdict(task)}")
-    source, name = task.source, console.safe(task.workflow.workflow_name)
+    source, name = task.source, console.safe(task.order.name)
     console.out.print(f"workflow {name} ({task.workflow_id}), priority {task.priority}, attempt {task.attempts}")
     console.out.print(
         f"source   {console.safe(source.uri)}  {console.human_size(source.size)}  {console.safe(source.identity)}"

@@ -32,11 +32,11 @@ def show_list(config: Path | None) -> None:
         formats = body.trigger.formats
         shown = "*" if formats is None else f"{len(formats)} formats" if len(formats) > 6 else " ".join(sorted(formats))
         table.add_row(
-            console.safe(body.workflow_name),
+            console.safe(body.name),
             "[green]yes[/]" if body.enabled else "[dim]no[/]",
             console.safe(f"{body.trigger.bucket}{body.trigger.dir} ({shown})"),
-            str(len(body.media_process_task.steps)),
-            str(body.task_priority),
+            str(len(body.steps)),
+            str(body.priority),
             console.safe(item.path.name),
         )
     console.out.print(table if found.workflows else f"no workflows in {configured.workflows}")
@@ -46,9 +46,9 @@ def show_list(config: Path | None) -> None:
 
 def _find(found: list[WorkflowFile], name: str) -> WorkflowFile:
     for item in found:
-        if item.workflow.workflow_name == name:
+        if item.workflow.name == name:
             return item
-    known = ", ".join(sorted(item.workflow.workflow_name for item in found)) or "none"
+    known = ", ".join(sorted(item.workflow.name for item in found)) or "none"
     raise PermanentError(f"there is no workflow {name!r}; there is: {known}")
 
 
@@ -106,12 +106,12 @@ def match(config: Path | None, uri: str) -> int:
         failing = [predicate for predicate in predicates if not predicate.holds]
         if body.enabled and not failing:
             started += 1
-            console.out.print(f"[green]✓[/] {console.safe(body.workflow_name)} would start")
+            console.out.print(f"[green]✓[/] {console.safe(body.name)} would start")
             continue
         reasons = [f"{predicate.name}: {predicate.text}" for predicate in failing]
         if not body.enabled:
             reasons.insert(0, "it is not enabled")
-        console.out.print(f"[dim]·[/] {console.safe(body.workflow_name)}: {console.safe('; '.join(reasons))}")
+        console.out.print(f"[dim]·[/] {console.safe(body.name)}: {console.safe('; '.join(reasons))}")
     if not started:
         console.out.print("no workflow would start")
     return 0 if started else 1

@@ -5,6 +5,7 @@ Contract pipelines.md, section 8 and templates.md, section 7. Times are seconds;
 
 from __future__ import annotations
 
+import base64
 import re
 from typing import Annotated, Literal
 
@@ -38,6 +39,14 @@ SvgLength = Annotated[str, AfterValidator(_svg_length)]
 Colour = Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{6}$")]
 
 
+def _base64(value: str) -> str:
+    try:
+        base64.b64decode(value.rpartition(",")[2] if value.startswith("data:") else value, validate=True)
+    except ValueError:
+        raise ValueError("ImageContent is not base64") from None
+    return value
+
+
 def pixels(length: str, along: int, picture: tuple[int, int]) -> float:
     """``10%`` of ``along``, ``20px`` as 20; ``W% H% S% L%`` of the picture's width, height, short or long side."""
     match = _LENGTH.match(length)
@@ -60,7 +69,12 @@ class WatermarkImage(Value):
 class TemplateImage(WatermarkImage):
     """A picture that the template holds."""
 
-    image_content: str = Field(min_length=1, repr=False)
+    image_content: Annotated[str, AfterValidator(_base64)] = Field(min_length=1, repr=False)
+
+    @property
+    def content(self) -> bytes:
+        """The bytes of the picture."""
+        return base64.b64decode(self.image_content.rpartition(",")[2])
 
 
 class RawImage(WatermarkImage):

@@ -12,18 +12,22 @@ import os
 import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
 
 MARKER = "watcher-lineage"
 """Metadata key on every output: the ids of the workflows that led to it, oldest first, joined by commas."""
+
+URL = "url:"
+"""The storage of what is fetched from web servers; its keys are addresses. No storage of the settings is called so."""
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
     """One version of one object, as a HEAD, a listing or a stat showed it.
 
-    ``size`` is in bytes, ``last_modified`` in whole seconds since 1970 (UTC); ``etag`` is opaque.
-    ``version_id`` is None in an unversioned bucket. ``metadata`` is None where it was not asked for
-    (a listing has none).
+    ``size`` is in bytes (−1 where a web server did not say it), ``last_modified`` in whole seconds since 1970
+    (UTC); ``etag`` is opaque. ``version_id`` is None in an unversioned bucket. ``metadata`` is None where it was
+    not asked for (a listing has none).
     """
 
     storage: str
@@ -34,6 +38,11 @@ class ObjectInfo:
     version_id: str | None = None
     metadata: Mapping[str, str] | None = field(default=None, compare=False)
 
+    @classmethod
+    def named(cls, storage: str, key: str) -> ObjectInfo:
+        """An object of which only the name is known; whoever needs it asks the storage for its version."""
+        return cls(storage, key, size=-1, etag="", last_modified=0)
+
     @property
     def identity(self) -> str:
         """What tells this version from every other version of the same key."""
@@ -43,8 +52,20 @@ class ObjectInfo:
 
     @property
     def uri(self) -> str:
-        """``storage/key``, the way a person writes it."""
-        return f"{self.storage}/{self.key}"
+        """``storage/key``, the way a person writes it; an address without its query, which may hold a secret."""
+        return self.key.partition("?")[0] if self.storage == URL else f"{self.storage}/{self.key}"
+
+    @property
+    def path(self) -> str:
+        """The key, or the path of an address: what names and directories of outputs are made from."""
+        if self.storage != URL:
+            return self.key
+        return unquote(urlsplit(self.key).path).lstrip("/") or "index"
+
+    @property
+    def resolved(self) -> bool:
+        """Whether the version is known, not only the name."""
+        return self.etag != "" or self.version_id is not None
 
 
 @dataclass(frozen=True, slots=True)

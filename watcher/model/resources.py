@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
 from watcher.model.base import Value
+from watcher.model.objects import URL
 
 
 class CosOutputStorage(Value):
@@ -73,28 +75,56 @@ class S3InputInfo(Value):
     s3_object: ObjectPath
 
 
-class MediaInputInfo(Value):
-    """A file that is read: an object of one of the storages in the settings."""
+def _http(value: str) -> str:
+    parts = urlsplit(value)  # raises ValueError where the brackets of an address do not match
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{value[:80]!r} must be an http:// or https:// address with a host")
+    if any(ord(character) <= 0x20 or ord(character) == 0x7F for character in value):
+        raise ValueError(f"{value[:80]!r} holds a space or a control character; write it as %20 and the like")
+    return value
 
-    type: Literal["COS", "AWS-S3"]
+
+HttpAddress = Annotated[str, Field(max_length=8192), AfterValidator(_http)]
+
+
+class UrlInputInfo(Value):
+    """A file that is fetched from a web server."""
+
+    url: HttpAddress
+
+
+class MediaInputInfo(Value):
+    """A file that is read: an object of one of the storages in the settings, or what an address gives."""
+
+    type: Literal["COS", "AWS-S3", "URL"]
     cos_input_info: CosInputInfo | None = None
     s3_input_info: S3InputInfo | None = None
+    url_input_info: UrlInputInfo | None = None
 
     @model_validator(mode="after")
     def _fits_its_type(self) -> MediaInputInfo:
-        if self.type == "COS" and (self.cos_input_info is None or self.s3_input_info is not None):
-            raise ValueError("CosInputInfo, and no other, is required when Type is COS")
-        if self.type == "AWS-S3" and (self.s3_input_info is None or self.cos_input_info is not None):
-            raise ValueError("S3InputInfo, and no other, is required when Type is AWS-S3")
+        given = {"COS": self.cos_input_info, "AWS-S3": self.s3_input_info, "URL": self.url_input_info}
+        member = {"COS": "CosInputInfo", "AWS-S3": "S3InputInfo", "URL": "UrlInputInfo"}[self.type]
+        if given.pop(self.type) is None or any(other is not None for other in given.values()):
+            raise ValueError(f"{member}, and no other, is required when Type is {self.type}")
         return self
 
     @property
     def place(self) -> tuple[str, str]:
-        """The storage's name and the object's key."""
+        """The storage's name and the object's key; for an address :data:`URL` and the address."""
         if self.cos_input_info is not None:
             return self.cos_input_info.bucket, self.cos_input_info.object.removeprefix("/")
-        assert self.s3_input_info is not None  # noqa: S101  the validator saw to it
-        return self.s3_input_info.s3_bucket, self.s3_input_info.s3_object.removeprefix("/")
+        if self.s3_input_info is not None:
+            return self.s3_input_info.s3_bucket, self.s3_input_info.s3_object.removeprefix("/")
+        assert self.url_input_info is not None  # noqa: S101  the validator saw to it
+        return URL, self.url_input_info.url
+
+    @property
+    def region(self) -> str:
+        """The region that is named; empty where there is none."""
+        if self.cos_input_info is not None:
+            return self.cos_input_info.region
+        return self.s3_input_info.s3_region if self.s3_input_info is not None else ""
 
 
 def _relative(value: str) -> str:

@@ -7,14 +7,16 @@ ever make one task.
 from __future__ import annotations
 
 import re
+import secrets
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from watcher.model.objects import ObjectInfo, digest
-from watcher.model.workflow import Workflow
+from watcher.model.order import Order, TaskKind
 
 Status = Literal["WAITING", "PROCESSING", "FINISH"]
-StepStatus = Literal["PROCESSING", "SUCCESS", "FAIL"]
+StepStatus = Literal["PROCESSING", "SUCCESS", "FAIL", "SKIP"]
+"""``SKIP`` is the state of a node of a schedule that no rule chose; results do not show it."""
 
 ERROR_NUMBERS = {"SourceFileError": 70000, "InvalidInput": 40000, "InternalError": 30010}
 """Numeric ErrCode per family of ErrCodeExt; 70000 is documented, the others are ours (tasks.md, section 7)."""
@@ -25,11 +27,19 @@ def error_number(code: str) -> int:
     return ERROR_NUMBERS.get(code.partition(".")[0], ERROR_NUMBERS["InternalError"]) if code else 0
 
 
-def task_id_of(workflow_id: int, info: ObjectInfo) -> str:
+def task_id_of(workflow_id: int, info: ObjectInfo, kind: TaskKind = "WorkflowTask") -> str:
     """H(workflow, bucket, key, version), in the form the contract's samples have."""
+    return _task_id(info, kind, digest(str(workflow_id), info.storage, info.key, info.identity))
+
+
+def new_task_id(info: ObjectInfo, kind: TaskKind) -> str:
+    """The id of a task that somebody asked for: the same request again is another task."""
+    return _task_id(info, kind, secrets.token_bytes(16))
+
+
+def _task_id(info: ObjectInfo, kind: TaskKind, number: bytes) -> str:
     account = re.search(r"-(\d{8,12})\Z", info.storage)
-    number = digest(str(workflow_id), info.storage, info.key, info.identity).hex()
-    return f"{account[1] if account else '0'}-WorkflowTask-{number}"
+    return f"{account[1] if account else '0'}-{kind}-{number.hex()}"
 
 
 def event_id_of(task_id: str, epoch: int, state: str) -> str:
@@ -56,12 +66,13 @@ class Task:
     """A row of the tasks table with its plan. Times are seconds since 1970; None while not reached.
 
     ``epoch`` counts claims: a write that carries an older one comes from an owner that lost the task.
-    ``lineage`` holds the ids of the workflows whose outputs led to the source object.
+    ``lineage`` holds the ids of the workflows whose outputs led to the source object. ``workflow_id`` is 0 where a
+    request asked for the task; ``offline`` ones run when nothing else does.
     """
 
     task_id: str
     workflow_id: int
-    workflow: Workflow
+    order: Order
     source: ObjectInfo
     status: Status
     priority: int
@@ -75,6 +86,9 @@ class Task:
     code: int = 0
     message: str = ""
     metadata: dict[str, Any] | None = None
+    session_id: str = ""
+    session_context: str = ""
+    offline: bool = False
     results: tuple[StepResult, ...] = field(default=())
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -53,18 +53,42 @@ class TriggerIndex(Generic[T]):
     """
 
     def __init__(self, entries: Iterable[tuple[Trigger, T]], regions: dict[str, str]) -> None:
+        self._regions = regions
+        self._table: dict[tuple[str, str, str], tuple[T, ...]] = {}
+        self._buckets: Counter[str] = Counter()
         table: dict[tuple[str, str, str], list[T]] = defaultdict(list)
         for trigger, item in entries:
-            if regions.get(trigger.bucket, trigger.region) != trigger.region:
-                continue
-            for extension in ["*"] if trigger.formats is None else sorted(trigger.formats):
-                table[trigger.bucket, trigger.dir, extension].append(item)
-        self._table = {place: tuple(items) for place, items in table.items()}
-        self._buckets = frozenset(bucket for bucket, _, _ in self._table)
+            for place in self._places(trigger):
+                table[place].append(item)
+                self._buckets[trigger.bucket] += 1
+        self._table.update((place, tuple(items)) for place, items in table.items())
+
+    def _places(self, trigger: Trigger) -> list[tuple[str, str, str]]:
+        """Where items of a trigger are kept; nowhere when its region is not that of the storage."""
+        if self._regions.get(trigger.bucket, trigger.region) != trigger.region:
+            return []
+        extensions = ["*"] if trigger.formats is None else sorted(trigger.formats)
+        return [(trigger.bucket, trigger.dir, extension) for extension in extensions]
+
+    def add(self, trigger: Trigger, item: T) -> None:
+        """One more item; it comes after those that are there."""
+        for place in self._places(trigger):
+            self._table[place] = (*self._table.get(place, ()), item)
+            self._buckets[trigger.bucket] += 1
+
+    def remove(self, trigger: Trigger, item: T) -> None:
+        """Take an item out again."""
+        for place in self._places(trigger):
+            left = tuple(other for other in self._table.get(place, ()) if other != item)
+            self._buckets[trigger.bucket] -= len(self._table.get(place, ())) - len(left)
+            if left:
+                self._table[place] = left
+            else:
+                self._table.pop(place, None)
 
     def match(self, storage: str, key: str) -> list[T]:
         """All items that this object would start, in the order they were given within one directory."""
-        if storage not in self._buckets or key.endswith("/"):
+        if not self._buckets[storage] or key.endswith("/"):
             return []
         extension = extension_of(key)
         found: list[T] = []

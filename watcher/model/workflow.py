@@ -1,4 +1,4 @@
-"""A workflow: trigger + sub-tasks + output storage + notification (contract workflows.md)."""
+"""Triggers and workflows (contract workflows.md)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from watcher.model.base import Value
-from watcher.model.inputs import MediaProcessTask
-from watcher.model.resources import OutputStorage
+from watcher.model.order import Directory, InputType, Order, Priority
 
 DEFAULT_COS_FORMATS = frozenset({
     "mp4", "ts", "flv", "wmv", "asf", "rm", "rmvb", "mpg", "mpeg", "3gp", "mov", "webm", "mkv", "avi", "m4v",
@@ -16,17 +15,6 @@ DEFAULT_COS_FORMATS = frozenset({
     "vtt", "srt",
 })  # fmt: skip
 """What a CosFileUpload trigger without ``Formats`` matches; contract workflows.md, section 2.2."""
-
-
-def _directory(value: str) -> str:
-    if value and not (value.startswith("/") and value.endswith("/")):
-        raise ValueError(f"{value!r} must start and end with '/', e.g. /movie/201907/")
-    if "//" in value or "/../" in value or "/./" in value:
-        raise ValueError(f"{value!r} must not contain '//', '.' or '..'")
-    return value
-
-
-Directory = Annotated[str, AfterValidator(_directory)]
 
 
 def _formats(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -80,6 +68,11 @@ class Trigger(Value):
         return self
 
     @property
+    def input_type(self) -> InputType:
+        """What the input is called in results."""
+        return "COS" if self.type == "CosFileUpload" else "AWS-S3"
+
+    @property
     def bucket(self) -> str:
         """The bucket, which is the name of a storage in the settings."""
         if self.cos_file_upload_trigger is not None:
@@ -113,54 +106,12 @@ class Trigger(Value):
         return DEFAULT_COS_FORMATS if self.type == "CosFileUpload" else None
 
 
-class TaskNotifyConfig(Value):
-    """Where task events of this workflow go; contract workflows.md, section 4.
-
-    ``URL`` posts to ``notify_url``. The queue kinds name a notifier of the settings in ``queue_name``
-    or ``topic_name``, which is what a self-hosted service has in place of the vendor's queues.
-    """
-
-    notify_type: Literal["URL", "CMQ", "TDMQ-CMQ"] = "TDMQ-CMQ"
-    notify_mode: Literal["Finish", "Change"] = "Finish"
-    notify_url: str = ""
-    cmq_model: Literal["Queue", "Topic", ""] = ""
-    cmq_region: str = ""
-    queue_name: str = ""
-    topic_name: str = ""
-    notify_key: str = Field(default="", repr=False)
-
-    @model_validator(mode="after")
-    def _can_be_delivered(self) -> TaskNotifyConfig:
-        if self.notify_type == "URL":
-            if not self.notify_url.startswith(("http://", "https://")):
-                raise ValueError("NotifyUrl must be an http:// or https:// address when NotifyType is URL")
-            if self.queue_name or self.topic_name:
-                raise ValueError("QueueName and TopicName do not go with NotifyType URL")
-            return self
-        if self.notify_url:
-            raise ValueError(f"NotifyUrl does not go with NotifyType {self.notify_type}; set NotifyType to URL")
-        if bool(self.queue_name) == bool(self.topic_name):
-            raise ValueError(
-                f"NotifyType {self.notify_type} needs QueueName or TopicName: the name of a notifier in the settings"
-            )
-        return self
-
-    @property
-    def notifier(self) -> str | None:
-        """The notifier of the settings that is meant, or None for a URL."""
-        return self.queue_name or self.topic_name or None
-
-
-class Workflow(Value):
+class Workflow(Order):
     """A CreateWorkflow body plus two members of our own, ``Enabled`` and ``AcceptOutputs``."""
 
     workflow_name: str = Field(min_length=1, max_length=128)
     trigger: Trigger
-    output_storage: OutputStorage | None = None
-    output_dir: Directory = ""
-    media_process_task: MediaProcessTask = MediaProcessTask()
-    task_notify_config: TaskNotifyConfig | None = None
-    task_priority: int = Field(default=0, ge=-10, le=10)
+    task_priority: Priority = 0
     enabled: bool = False
     """Ours. A workflow does nothing until it is enabled."""
     accept_outputs: bool = False
@@ -173,6 +124,21 @@ class Workflow(Value):
         return self
 
     @property
-    def output_bucket(self) -> str:
-        """The storage of results when a sub-task names none of its own."""
-        return (self.output_storage and self.output_storage.bucket) or self.trigger.bucket
+    def name(self) -> str:
+        return self.workflow_name
+
+    @property
+    def priority(self) -> int:
+        return self.task_priority
+
+    @property
+    def input_type(self) -> InputType:
+        return self.trigger.input_type
+
+    @property
+    def region(self) -> str:
+        return self.trigger.region
+
+    @property
+    def input_bucket(self) -> str:
+        return self.trigger.bucket

@@ -26,7 +26,26 @@ _MEMBERS = {
 _OURS = frozenset({"WaveformTask", "CommandTask"})
 
 
-def _iso(moment: float | None) -> str:
+NODES = {
+    "transcode": ("Transcode", "TranscodeTask", "action-trans"),
+    "animated_graphic": ("AnimatedGraphics", "AnimatedGraphicTask", "action-animated-graphics"),
+    "snapshot_by_time_offset": ("SnapshotByTimeOffset", "SnapshotByTimeOffsetTask", "action-snapshotByTimeOffset"),
+    "sample_snapshot": ("SampleSnapshot", "SampleSnapshotTask", "action-samplesnapshot"),
+    "image_sprite": ("ImageSprites", "ImageSpriteTask", "action-image-sprite"),
+    "adaptive_dynamic_streaming": (
+        "AdaptiveDynamicStreaming", "AdaptiveDynamicStreamingTask", "action-adaptive-substream",
+    ),
+    "exec_rules": ("ExecRules", "ExecRuleTask", "action-exec-rules"),
+}  # fmt: skip
+"""Type and member of an ActivityResult, and the type of the node, for each kind of step a schedule has."""
+_OTHER_NODES = (
+    "RecognitionTask", "ReviewTask", "AnalysisTask", "QualityControlTask", "SmartSubtitlesTask", "SmartEraseTask",
+    "AIDubbingTask",
+)  # fmt: skip
+
+
+def iso(moment: float | None) -> str:
+    """Seconds since 1970 as the contract writes times; what was not reached yet is all zeros."""
     if moment is None:
         return "0000-00-00T00:00:00Z"
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -34,20 +53,20 @@ def _iso(moment: float | None) -> str:
 
 def input_info(task: Task) -> dict[str, Any]:
     """The source object as a MediaInputInfo."""
-    trigger = task.workflow.trigger
-    info: dict[str, Any] = {"Type": "COS", "CosInputInfo": None, "UrlInputInfo": None, "S3InputInfo": None}
+    order = task.order
+    info: dict[str, Any] = {"Type": order.input_type, "CosInputInfo": None, "UrlInputInfo": None, "S3InputInfo": None}
     info["VODInputInfo"] = None
-    bucket, region, key = task.source.storage, trigger.region, f"/{task.source.key}"
-    if trigger.type == "AwsS3FileUpload":
-        info["Type"] = "AWS-S3"
+    bucket, region, key = task.source.storage, order.region, f"/{task.source.key}"
+    if order.input_type == "URL":
+        info["UrlInputInfo"] = {"Url": task.source.key}
+    elif order.input_type == "AWS-S3":
         info["S3InputInfo"] = {"S3Bucket": bucket, "S3Region": region, "S3Object": key}
     else:
         info["CosInputInfo"] = {"Bucket": bucket, "Region": region, "Object": key}
     return info
 
 
-def _step_result(kind: str, result: StepResult) -> dict[str, Any]:
-    type_name, member = _MEMBERS[kind]
+def _result(kind: str, result: StepResult) -> dict[str, Any]:
     body: dict[str, Any] = {
         "Status": result.status,
         "ErrCodeExt": result.code,
@@ -59,24 +78,43 @@ def _step_result(kind: str, result: StepResult) -> dict[str, Any]:
     if kind == "transcode":
         body["Progress"] = result.progress
     else:
-        body["BeginProcessTime"] = _iso(result.begin_time)
-        body["FinishTime"] = _iso(result.finish_time)
+        body["BeginProcessTime"] = iso(result.begin_time)
+        body["FinishTime"] = iso(result.finish_time)
+    return body
+
+
+def _media_result(kind: str, result: StepResult) -> dict[str, Any]:
+    type_name, member = _MEMBERS[kind]
     others = {other: None for _, other in _MEMBERS.values() if other not in _OURS}
-    return {"Type": type_name, **others, member: body}
+    return {"Type": type_name, **others, member: _result(kind, result)}
 
 
-def workflow_task(task: Task) -> dict[str, Any]:
-    """The WorkflowTask object: the body of an event, and of DescribeTaskDetail."""
-    steps = task.workflow.media_process_task.steps
+def _activity_result(kind: str, result: StepResult) -> dict[str, Any]:
+    type_name, member, _ = NODES[kind]
+    body = _result(kind, result)
+    if kind == "exec_rules":
+        body = {key: body[key] for key in ("Status", "ErrCodeExt", "ErrCode", "Message", "Output")}
+    others = dict.fromkeys((*(other for _, other, _ in NODES.values()), *_OTHER_NODES))
+    return {"ActivityType": type_name, "ActivityResItem": {**others, member: body}}
+
+
+def _head(task: Task) -> dict[str, Any]:
     return {
         "TaskId": task.task_id,
         "Status": "FINISH" if task.status == "FINISH" else "PROCESSING",
         "ErrCode": task.code,
         "Message": task.message or ("SUCCESS" if task.status == "FINISH" else ""),
         "InputInfo": input_info(task),
-        "MetaData": wire.encode(task.metadata) if task.metadata is not None else None,
+        "MetaData": wire.encode(task.metadata) if task.metadata is not None and task.order.tells_metadata else None,
+    }
+
+
+def workflow_task(task: Task) -> dict[str, Any]:
+    """The WorkflowTask object: the body of an event, and of DescribeTaskDetail."""
+    return {
+        **_head(task),
         "MediaProcessResultSet": [
-            _step_result(step.kind, result) for step, result in zip(steps, task.results, strict=False)
+            _media_result(step.kind, result) for step, result in zip(task.order.steps, task.results, strict=False)
         ],
         "AiContentReviewResultSet": [],
         "AiAnalysisResultSet": [],
@@ -87,21 +125,37 @@ def workflow_task(task: Task) -> dict[str, Any]:
     }
 
 
+def schedule_task(task: Task) -> dict[str, Any]:
+    """The ScheduleTask object; nodes that no rule chose are left out."""
+    found = zip(task.order.steps, task.results, strict=False)
+    return {
+        **_head(task),
+        "ActivityResultSet": [_activity_result(step.kind, result) for step, result in found if result.status != "SKIP"],
+    }
+
+
+def task_object(task: Task) -> dict[str, Any]:
+    """The task as its kind has it."""
+    return schedule_task(task) if task.order.kind == "ScheduleTask" else workflow_task(task)
+
+
 def task_event(task: Task, event_id: str) -> dict[str, Any]:
     """The event object, before it is signed for one receiver.
 
     ``EventId`` and ``WorkflowName`` are ours: the same event delivered twice carries the same id.
     """
-    return {
-        "EventType": "WorkflowTask",
+    body: dict[str, Any] = {
+        "EventType": task.order.kind,
         "EventId": event_id,
-        "WorkflowName": task.workflow.workflow_name,
-        "WorkflowTaskEvent": workflow_task(task),
+        "WorkflowName": task.order.name,
+        "WorkflowTaskEvent": None,
         "EditMediaTaskEvent": None,
         "ScheduleTaskEvent": None,
-        "SessionId": "",
-        "SessionContext": "",
+        "SessionId": task.session_id,
+        "SessionContext": task.session_context,
     }
+    body["ScheduleTaskEvent" if task.order.kind == "ScheduleTask" else "WorkflowTaskEvent"] = task_object(task)
+    return body
 
 
 def render(event: dict[str, Any], notify_key: str, now: float) -> bytes:

@@ -10,26 +10,43 @@ from pathlib import Path
 from watcher import yamlfile
 from watcher.errors import ConfigurationError, Problem
 from watcher.model.inputs import StepInput
+from watcher.model.order import Order
+from watcher.model.orders import Triggered
 from watcher.model.output_path import problems_of
-from watcher.model.templates import FAMILIES, Template
+from watcher.model.schedule import Schedule
 from watcher.model.workflow import Workflow
 from watcher.mps import wire
+from watcher.mps.families import TABLE, AnyTemplate
 
 SUFFIXES = (".yaml", ".yml", ".json")
 
-_TEMPLATE_KEYS = {f"{wire.to_wire(family)}TemplateSet": family for family in FAMILIES}
-_TEMPLATE_KEYS["AnimatedGraphicsTemplateSet"] = _TEMPLATE_KEYS.pop("AnimatedGraphicTemplateSet")
+_TEMPLATE_KEYS = {family.list_key: family.name for family in TABLE.values()}
 
-Templates = dict[tuple[str, int], Template]
-"""Templates by kind of step and definition."""
+LARGEST_DEFINITION = 900_000
+"""Those that requests make have larger numbers."""
+
+
+class Templates(dict[tuple[str, int], AnyTemplate]):
+    """Templates by family and definition. ``origins`` are the files of those that came from one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.origins: dict[tuple[str, int], Path] = {}
+
+    def copy(self) -> Templates:
+        """The same templates, to be added to."""
+        made = Templates()
+        made.update(self)
+        made.origins.update(self.origins)
+        return made
 
 
 @dataclass(frozen=True, slots=True)
 class WorkflowFile:
-    """A workflow and the file it came from."""
+    """A workflow or schedule and the file it came from."""
 
     path: Path
-    workflow: Workflow
+    workflow: Triggered
 
 
 def _files(directory: Path) -> Iterator[Path]:
@@ -37,20 +54,26 @@ def _files(directory: Path) -> Iterator[Path]:
         yield from sorted(path for path in directory.iterdir() if path.suffix in SUFFIXES and path.is_file())
 
 
-def decode_workflow(body: object, where: str) -> Workflow:
-    """A CreateWorkflow body (plus ``Enabled`` and ``AcceptOutputs``) as a workflow."""
+def decode_workflow(body: object, where: str) -> Triggered:
+    """A CreateWorkflow or CreateSchedule body (plus ``Enabled`` and ``AcceptOutputs``), as a file has it."""
     if not isinstance(body, dict):
         raise ConfigurationError([Problem(where, "must hold one CreateWorkflow body: a mapping with WorkflowName …")])
-    workflow = wire.decode(Workflow, body, f"{where}:")
-    problems = [
-        Problem(f"{where}: {name}", message)
-        for step in workflow.media_process_task.steps
+    kind: type[Triggered] = Schedule if "ScheduleName" in body else Workflow
+    order = wire.decode(kind, body, f"{where}:")
+    problems = pattern_problems(order, f"{where}: ")
+    if problems:
+        raise ConfigurationError(problems)
+    return order.model_copy(update={"trusted": True})
+
+
+def pattern_problems(order: Order, where: str = "") -> list[Problem]:
+    """What is wrong with the path patterns of an order's sub-tasks."""
+    return [
+        Problem(f"{where}{name}", message)
+        for step in order.steps
         for name, pattern in _patterns(step)
         for message in problems_of(pattern)
     ]
-    if problems:
-        raise ConfigurationError(problems)
-    return workflow
 
 
 def _patterns(step: StepInput) -> Iterator[tuple[str, str]]:
@@ -64,27 +87,26 @@ def load_workflows(directory: Path) -> tuple[list[WorkflowFile], list[Problem]]:
     """All workflow files of a directory: those that are right, and every mistake in the others."""
     found: list[WorkflowFile] = []
     problems: list[Problem] = []
-    names: dict[str, Path] = {}
+    names: dict[tuple[str, str], Path] = {}
     for path in _files(directory):
         try:
             workflow = decode_workflow(yamlfile.read(path), str(path))
         except ConfigurationError as error:
             problems.extend(error.problems)
             continue
-        if workflow.workflow_name in names:
-            message = (
-                f"{workflow.workflow_name!r} is already the name of the workflow in {names[workflow.workflow_name]}"
-            )
-            problems.append(Problem(f"{path}: WorkflowName", message))
+        first = names.setdefault((workflow.kind, workflow.name), path)
+        if first != path:
+            member = "WorkflowName" if isinstance(workflow, Workflow) else "ScheduleName"
+            message = f"{workflow.name!r} is already the name of the one in {first}"
+            problems.append(Problem(f"{path}: {member}", message))
             continue
-        names[workflow.workflow_name] = path
         found.append(WorkflowFile(path, workflow))
     return found, problems
 
 
 def load_templates(directories: list[Path]) -> tuple[Templates, list[Problem]]:
     """All templates; a later directory adds to an earlier one and can't replace what is there."""
-    templates: Templates = {}
+    templates = Templates()
     problems: list[Problem] = []
     for directory in directories:
         for path in _files(directory):
@@ -115,20 +137,24 @@ def _add_templates(path: Path, templates: Templates) -> None:
                 continue
             if (kind, definition) in templates:
                 problems.append(Problem(f"{where}.Definition", f"{definition} is already taken; use one from 200000"))
+            elif definition > LARGEST_DEFINITION:
+                message = f"{definition} is among the numbers of the API; use one from 200000 to {LARGEST_DEFINITION}"
+                problems.append(Problem(f"{where}.Definition", message))
             else:
                 templates[kind, definition] = template
+                templates.origins[kind, definition] = path
     if problems:
         raise ConfigurationError(problems)
 
 
-def _decode_template(kind: str, item: object, where: str, folder: Path) -> tuple[int, Template]:
+def _decode_template(kind: str, item: object, where: str, folder: Path) -> tuple[int, AnyTemplate]:
     if not isinstance(item, dict) or not str(item.get("Definition", "")).isdecimal():
         raise ConfigurationError([Problem(f"{where}.Definition", "is required: the number that names the template")])
     rest = {key: value for key, value in item.items() if key != "Definition"}
     image = rest.get("ImageTemplate")
     if isinstance(image, dict) and "ImageFile" in image:
         rest["ImageTemplate"] = _with_content(image, f"{where}.ImageTemplate", folder)
-    return int(item["Definition"]), wire.decode(FAMILIES[kind], rest, where)
+    return int(item["Definition"]), wire.decode(TABLE[kind].model, rest, where)
 
 
 def _with_content(image: dict[str, object], where: str, folder: Path) -> dict[str, object]:

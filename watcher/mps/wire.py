@@ -13,13 +13,15 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from watcher import plugin
-from watcher.errors import ConfigurationError, Problem
+from watcher.errors import ConfigurationError, Kind, Problem
 
 M = TypeVar("M", bound=BaseModel)
 
 _SPECIAL = {
     "tehd_config": "TEHDConfig",
     "aws_sqs": "AwsSQS",
+    "sqs_region": "SQSRegion",
+    "sqs_queue_name": "SQSQueueName",
     "vod_input_info": "VODInputInfo",
     "vod_output_storage": "VODOutputStorage",
     "key_pts_list": "KeyPTSList",
@@ -37,12 +39,18 @@ NOT_SUPPORTED: dict[str, tuple[object, ...]] = {
     "AiContentReviewTask": (),
     "AiAnalysisTask": (),
     "AiRecognitionTask": (),
+    "AiQualityControlTask": (),
+    "SmartSubtitlesTask": (),
+    "SmartEraseTask": (),
+    "AIDubbingTask": (),
+    "QualityControlTask": (),
+    "ResourceId": (),
     "VODOutputStorage": (),
+    "VODInputInfo": (),
     # sub-tasks
     "BlindWatermark": (),
     "ExtInfo": (),
     "StdExtInfo": (),
-    "UrlInputInfo": (),
     "Path": (),
     "SpekeDrm": (),
     "LineSpacing": (0,),
@@ -70,6 +78,14 @@ NOT_SUPPORTED: dict[str, tuple[object, ...]] = {
 }
 """Members of the MPS model that this version refuses by name, with the values that ask for nothing."""
 
+_OURS = frozenset({
+    "enabled", "accept_outputs", "waveform_task_set", "command_task_set", "publish_first", "target_vmaf", "two_pass",
+    "quality_report", "encryption", "predrive_index",
+})  # fmt: skip
+"""Members that the model's clients do not know (the last one is computed): written only where they say something."""
+_INTERNAL = frozenset({"trusted"})
+"""Members of orders that are never of the wire."""
+
 _WHAT_TO_DO = {
     "S3SecretId": "put the key pair into the settings, under `storages`, and leave it out here",
     "S3SecretKey": "put the key pair into the settings, under `storages`, and leave it out here",
@@ -93,7 +109,11 @@ def encode(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return encode(value.model_dump())
     if isinstance(value, Mapping):
-        return {to_wire(str(key)): encode(item) for key, item in value.items()}
+        return {
+            to_wire(str(key)): encode(item)
+            for key, item in value.items()
+            if not (key in _INTERNAL or (key in _OURS and not item))
+        }
     if isinstance(value, list | tuple):
         return [encode(item) for item in value]
     return value
@@ -122,12 +142,12 @@ def _rename(value: object, path: str, problems: list[Problem]) -> object:
                 if item not in ("", [], {}, *NOT_SUPPORTED[key]) and not _is_off(item):
                     problems.append(Problem(place, "is part of the MPS model, but this version does not support it"))
                 continue
-            if key in _WHAT_TO_DO:
+            if key in _WHAT_TO_DO and not (key == "AwsSQS" and path.endswith("TaskNotifyConfig")):
                 problems.append(Problem(place, _WHAT_TO_DO[key]))
                 continue
             name = from_wire(str(key))
-            if name == key:
-                problems.append(Problem(place, _unknown(str(key))))
+            if name == key or name in _INTERNAL:
+                problems.append(Problem(place, _unknown(str(key)), kind="unknown"))
                 continue
             if key == "Codec" and isinstance(item, str):
                 item = _SYNONYMS.get(item, item)  # noqa: PLW2901
@@ -161,7 +181,8 @@ def _problem(error: Any, path: str) -> Problem:
         path = _join(path, part if isinstance(part, int) else to_wire(str(part)))
     path = path.removesuffix(":")
     if error["type"] == "extra_forbidden":
-        return Problem(path, "unknown field")
+        return Problem(path, "unknown field", kind="unknown")
     if error["type"] == "missing":
-        return Problem(path, "is required")
-    return Problem(path, plugin.sentence(error))
+        return Problem(path, "is required", kind="missing")
+    kind: Kind = "type" if error["type"].endswith(("_type", "_parsing", "_from_float")) else "value"
+    return Problem(path, plugin.sentence(error), kind=kind)

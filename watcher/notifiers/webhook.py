@@ -13,6 +13,7 @@ from pydantic import Field, HttpUrl, SecretStr
 from watcher import plugin
 from watcher.errors import PermanentError, TransientError
 from watcher.notifiers.base import Message, Notifier
+from watcher.outside import ForbiddenAddressError, Guard
 from watcher.plugin import Seconds
 
 if TYPE_CHECKING:
@@ -39,10 +40,12 @@ class Options(plugin.Options):
 class WebhookNotifier(Notifier):
     """See the module. Redirects are not followed: an event goes where the configuration says, or nowhere."""
 
-    def __init__(self, name: str, options: Options) -> None:
+    def __init__(self, name: str, options: Options, guard: Guard | None = None) -> None:
+        """``guard`` decides which addresses may be reached; None allows all, for those that the settings name."""
         self.name = name
         self.mode = options.mode
         self._options = options
+        self._guard = guard
         self._session: aiohttp.ClientSession | None = None
 
     async def __aexit__(
@@ -59,8 +62,9 @@ class WebhookNotifier(Notifier):
 
         if self._session is None:
             context = ssl.create_default_context(cafile=self._options.ca_file)
+            guarded = self._guard.connector(ssl=context) if self._guard else None
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=context),
+                connector=guarded or aiohttp.TCPConnector(ssl=context),
                 timeout=aiohttp.ClientTimeout(total=self._options.timeout),
             )
         return self._session
@@ -68,6 +72,8 @@ class WebhookNotifier(Notifier):
     async def publish(self, message: Message) -> None:
         import aiohttp  # noqa: PLC0415
 
+        if self._guard is not None:
+            self._guard.check(str(self._options.url))
         headers = {name: value.get_secret_value() for name, value in self._options.headers.items()}
         headers |= {
             "Content-Type": "application/json",
@@ -81,6 +87,8 @@ class WebhookNotifier(Notifier):
                 status = answer.status
                 text = (await answer.content.read(200)).decode("utf-8", "replace")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            if isinstance(getattr(error, "os_error", error), ForbiddenAddressError):
+                raise PermanentError(str(error)) from None
             raise TransientError(f"{self._options.url}: {error or type(error).__name__}") from None
         if 200 <= status < 300:
             return

@@ -1,30 +1,54 @@
-"""One SQLite file, one thread that talks to it.
+"""One SQLite file, one thread that writes to it, and two that read.
 
 Each operation is a plain function over a connection, run as one transaction in a thread of its own. So a
 transaction can't be interleaved with another, and cancelling whoever waits for it never leaves it half done.
-See ``docs/decisions/0002-state-in-one-thread.md``.
+Operations that wait at the same time share one commit, each behind a savepoint of its own: the disk is waited for
+once. See ``docs/decisions/0002-state-in-one-thread.md``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import json
 import os
 import sqlite3
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from watcher.errors import ConfigurationError, PermanentError, Problem, TransientError
+from watcher.errors import ConfigurationError, PermanentError, Problem, TransientError, WatcherError
 from watcher.state import schema
 
 T = TypeVar("T")
+BATCH = 128
+"""Operations that one commit takes at most."""
+READERS = 2
 _MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+@dataclass(slots=True)
+class _Operation:
+    """What waits to be run, and whoever waits for it."""
+
+    operation: Callable[[Connection], Any]
+    future: Future[Any] = field(default_factory=Future)
+
+
+def _answer(waiting: _Operation, run: Callable[[Callable[[Connection], Any]], Any]) -> None:
+    try:
+        result = run(waiting.operation)
+    except BaseException as error:
+        waiting.future.set_exception(error)
+    else:
+        waiting.future.set_result(result)
 
 
 class Database:
@@ -33,7 +57,10 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="state")
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="state-read")
         self._engine: Engine | None = None
+        self._reading: Engine | None = None
+        self._waiting: deque[_Operation] = deque()
         self._lock: int | None = None
 
     async def open(self) -> None:
@@ -51,6 +78,9 @@ class Database:
         self._engine = create_engine(f"sqlite:///{self.path}", json_serializer=_dumps)
         event.listen(self._engine, "connect", _prepare)
         event.listen(self._engine, "begin", _begin)
+        self._reading = create_engine(f"sqlite:///{self.path}", json_serializer=_dumps, pool_size=READERS)
+        event.listen(self._reading, "connect", _prepare_reader)
+        event.listen(self._reading, "begin", _begin_reading)
         try:
             self._migrate(self._engine)
         except DBAPIError as error:
@@ -115,14 +145,64 @@ class Database:
 
     async def run(self, operation: Callable[[Connection], T]) -> T:
         """Run ``operation`` as one transaction; raises TransientError when the file is busy or the disk is full."""
+        waiting = _Operation(operation)
+        self._waiting.append(waiting)
+        self._thread.submit(self._work)
+        return cast("T", await asyncio.shield(asyncio.wrap_future(waiting.future)))
+
+    async def read(self, operation: Callable[[Connection], T]) -> T:
+        """Run ``operation``, which changes nothing, beside what is being written: it sees what was committed."""
         loop = asyncio.get_running_loop()
-        return await asyncio.shield(loop.run_in_executor(self._thread, self._transaction, operation))
+        return await asyncio.shield(loop.run_in_executor(self._readers, self._read, operation))
+
+    def _work(self) -> None:
+        """Whatever waits now is one commit."""
+        batch: list[_Operation] = []
+        while self._waiting and len(batch) < BATCH:
+            batch.append(self._waiting.popleft())
+        if len(batch) == 1:
+            _answer(batch[0], self._transaction)
+        elif batch:
+            self._commit_together(batch)
+
+    def _commit_together(self, batch: list[_Operation]) -> None:
+        """Each operation fails or succeeds for itself, unless the database itself is at fault: then each runs alone."""
+        done: list[tuple[_Operation, Any]] = []
+        refused: list[tuple[_Operation, WatcherError]] = []
+        try:
+            with self._engine_open().begin() as connection:
+                for waiting in batch:
+                    try:
+                        with connection.begin_nested():
+                            done.append((waiting, waiting.operation(connection)))
+                    except WatcherError as error:
+                        refused.append((waiting, error))
+        except Exception:
+            for waiting in batch:
+                _answer(waiting, self._transaction)
+            return
+        for waiting, result in done:
+            waiting.future.set_result(result)
+        for waiting, reason in refused:
+            waiting.future.set_exception(reason)
 
     def _transaction(self, operation: Callable[[Connection], T]) -> T:
+        with self._translated(), self._engine_open().begin() as connection:
+            return operation(connection)
+
+    def _read(self, operation: Callable[[Connection], T]) -> T:
+        assert self._reading is not None, "open() comes first"  # noqa: S101
+        with self._translated(), self._reading.begin() as connection:
+            return operation(connection)
+
+    def _engine_open(self) -> Engine:
         assert self._engine is not None, "open() comes first"  # noqa: S101
+        return self._engine
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
         try:
-            with self._engine.begin() as connection:
-                return operation(connection)
+            yield
         except OperationalError as error:
             raise TransientError(f"the state {self.path}: {error.orig}") from error
         except DBAPIError as error:
@@ -134,6 +214,9 @@ class Database:
         if self._engine is not None:
             await loop.run_in_executor(self._thread, self._engine.dispose)
         self._thread.shutdown()
+        self._readers.shutdown()
+        if self._reading is not None:
+            self._reading.dispose()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -158,3 +241,13 @@ def _prepare(connection: sqlite3.Connection, _record: object) -> None:
 
 def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("begin immediate")
+
+
+def _prepare_reader(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None
+    for pragma in ("busy_timeout=15000", "query_only=ON", "temp_store=MEMORY", "cache_size=-4096"):
+        connection.execute(f"pragma {pragma}").close()
+
+
+def _begin_reading(connection: Connection) -> None:
+    connection.exec_driver_sql("begin")

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as insert_or
 
 from watcher.model.objects import ObjectInfo, format_lineage, key_digest, parse_lineage, version_digest
+from watcher.model.order import TaskKind
 from watcher.model.task import task_id_of
 from watcher.state import schema
 from watcher.state.database import Database
@@ -30,6 +31,7 @@ class Match:
     plan: bytes
     priority: int
     accepts_outputs: bool
+    kind: TaskKind = "WorkflowTask"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,7 @@ def task_row(match: Match, info: ObjectInfo, lineage: tuple[int, ...], now: floa
     source = asdict(info)
     del source["metadata"]
     return {
-        "task_id": task_id_of(match.workflow_id, info),
+        "task_id": task_id_of(match.workflow_id, info, match.kind),
         "workflow_id": match.workflow_id,
         "workflow_name": match.name,
         "plan": match.plan,

@@ -19,9 +19,10 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration. Kept here so that a start without migrations needs no Alembic."""
 
 metadata = MetaData()
@@ -41,16 +42,18 @@ workflows = Table(
     "workflows",
     metadata,
     Column("id", _Serial, primary_key=True, autoincrement=True),
-    Column("name", Text, nullable=False, unique=True),
-    Column("origin", Text, nullable=False),  # the file it comes from
+    Column("kind", Text, nullable=False),  # WorkflowTask or ScheduleTask: what its tasks are called
+    Column("name", Text, nullable=False),
+    Column("origin", Text, nullable=False),  # the file it comes from; empty for one that a request made
     Column("plan", LargeBinary(16), nullable=False),
     Column("create_time", Float, nullable=False),
     Column("update_time", Float, nullable=False),
+    UniqueConstraint("kind", "name"),
     sqlite_autoincrement=True,
 )
 
 plans = Table(
-    "plans",  # each body a workflow ever had, by content: running tasks keep theirs
+    "plans",  # each body an order ever had, by content: its tasks keep theirs
     metadata,
     Column("id", LargeBinary(16), primary_key=True),
     Column("body", JSON, nullable=False),
@@ -82,8 +85,11 @@ tasks = Table(
     Column("message", Text, nullable=False),
     Column("metadata", JSON),
     Column("results", JSON, nullable=False),
+    Column("session_id", Text, nullable=False, server_default=""),
+    Column("session_context", Text, nullable=False, server_default=""),
+    Column("offline", Boolean, nullable=False, server_default=text("0")),
 )
-Index("tasks_queue", tasks.c.status, tasks.c.priority.desc(), tasks.c.seq)
+Index("tasks_queue", tasks.c.status, tasks.c.offline, tasks.c.priority.desc(), tasks.c.seq)
 Index("tasks_object", tasks.c.storage, tasks.c.key)
 Index("tasks_finished", tasks.c.finish_time)
 
@@ -123,3 +129,66 @@ sources = Table(
     Column("name", Text, primary_key=True),
     Column("cursor", Text, nullable=False),
 )
+
+templates = Table(
+    "templates",  # those that requests made; those of files are read at each start
+    metadata,
+    Column("definition", _Serial, primary_key=True, autoincrement=True),
+    Column("family", Text, nullable=False),
+    Column("body", JSON, nullable=False),
+    Column("create_time", Float, nullable=False),
+    Column("update_time", Float, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("templates_family", templates.c.family)
+
+sessions = Table(
+    "sessions",  # SessionIds that were used lately
+    metadata,
+    Column("id", LargeBinary(16), primary_key=True),
+    Column("used", Float, nullable=False),
+)
+
+credentials = Table(
+    "credentials",
+    metadata,
+    Column("secret_id", Text, primary_key=True),
+    Column("secret_key", Text, nullable=False),
+    Column("rights", Text, nullable=False),
+    Column("buckets", JSON, nullable=False),
+    Column("create_time", Float, nullable=False),
+)
+
+words = Table(
+    "words",
+    metadata,
+    Column("keyword", Text, primary_key=True),
+    Column("usages", JSON, nullable=False),
+    Column("tags", JSON, nullable=False),
+    Column("create_time", Float, nullable=False),
+    Column("update_time", Float, nullable=False),
+)
+
+persons = Table(
+    "persons",
+    metadata,
+    Column("seq", _Serial, primary_key=True, autoincrement=True),
+    Column("person_id", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("usages", JSON, nullable=False),
+    Column("tags", JSON, nullable=False),
+    Column("create_time", Float, nullable=False),
+    Column("update_time", Float, nullable=False),
+)
+
+faces = Table(
+    "faces",
+    metadata,
+    Column("face_id", Text, primary_key=True),
+    Column("person_id", Text, nullable=False),
+    Column("digest", LargeBinary(16), nullable=False),  # of the picture
+    Column("picture", LargeBinary, nullable=False),
+)
+Index("faces_person", faces.c.person_id)
+Index("faces_digest", faces.c.digest)

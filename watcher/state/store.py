@@ -6,11 +6,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from watcher.state.credentials import Credentials
 from watcher.state.cursors import Cursors
 from watcher.state.database import Database
 from watcher.state.ledger import Ledger, Outputs
 from watcher.state.outbox import Outbox
+from watcher.state.samples import Persons, Words
 from watcher.state.tasks import Tasks
+from watcher.state.templates import Templates
 from watcher.state.workflows import Workflows
 
 
@@ -24,6 +27,10 @@ class State:
         self.tasks = Tasks(self.database)
         self.outbox = Outbox(self.database)
         self.workflows = Workflows(self.database)
+        self.templates = Templates(self.database)
+        self.words = Words(self.database)
+        self.persons = Persons(self.database)
+        self.credentials = Credentials(self.database)
         self.cursors = Cursors(self.database)
 
     async def __aenter__(self) -> Self:

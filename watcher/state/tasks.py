@@ -6,22 +6,28 @@ lost the task, and is refused.
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as insert_or
 
 from watcher.errors import PermanentError
-from watcher.model.objects import ObjectInfo, parse_lineage
-from watcher.model.task import Status, StepResult, Task
-from watcher.model.workflow import Workflow
+from watcher.model.objects import ObjectInfo, digest, parse_lineage
+from watcher.model.order import Order
+from watcher.model.orders import parse_order
+from watcher.model.task import Status, StepResult, Task, new_task_id
 from watcher.state import schema
 from watcher.state.database import Database
 from watcher.state.ledger import Match, task_row
 
+SESSION_WINDOW = 3 * 86_400.0
+"""Seconds within which a SessionId can be used once (contract tasks.md, section 1.1)."""
+LONGEST_SESSION_WINDOW = 30 * 86_400.0
 MAX_ATTEMPTS = 10
 """Starts of one task, by retries and by daemons that died with it, before it is taken for the cause."""
 
@@ -39,6 +45,55 @@ class OutgoingEvent:
     body: dict[str, Any]
 
 
+class SessionUsedError(PermanentError):
+    """A request with this SessionId was made not long ago."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewRequest:
+    """What a request asks for, besides its order. ``source`` may be known by name only."""
+
+    order: Order
+    source: ObjectInfo
+    session_id: str = ""
+    session_context: str = ""
+    offline: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFilter:
+    """Which tasks are wanted. ``storages`` are those of the sources that may be seen; None is all."""
+
+    status: Status | None = None
+    failed: bool | None = None
+    start: float | None = None
+    end: float | None = None
+    storages: Sequence[str] | None = None
+
+    def conditions(self) -> Iterator[ColumnElement[bool]]:
+        """As parts of a query."""
+        table = schema.tasks
+        if self.status is not None:
+            yield table.c.status == self.status
+        if self.failed is not None:
+            yield table.c.failed == self.failed
+        if self.start is not None:
+            yield table.c.create_time >= self.start
+        if self.end is not None:
+            yield table.c.create_time <= self.end
+        if self.storages is not None:
+            yield table.c.storage.in_(self.storages)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPage:
+    """Some tasks, where the next page begins (None: there is none), and how many there are in all."""
+
+    tasks: list[Task]
+    following: int | None
+    total: int
+
+
 class Tasks:
     """See the module."""
 
@@ -52,34 +107,57 @@ class Tasks:
         return await self._database.run(lambda connection: connection.execute(statement).rowcount)
 
     async def claim(self, only: str | None = None) -> Task | None:
-        """Take the next task, highest priority first, then oldest; None when nothing (or not ``only``) is due."""
+        """Take the next task, highest priority first, then oldest; None when nothing (or not ``only``) is due.
+
+        Offline tasks are taken when no other one waits or runs.
+        """
 
         def take(connection: Connection) -> Task | None:
             table = schema.tasks
             now = time.time()
-            chosen = (
-                select(table.c.seq)
-                .where(table.c.status == "WAITING", (table.c.not_before <= now) | table.c.abort)
-                .order_by(table.c.priority.desc(), table.c.seq)
-                .limit(1)
-            )
+            due = (table.c.status == "WAITING") & ((table.c.not_before <= now) | table.c.abort)
             if only is not None:
-                chosen = chosen.where(table.c.task_id == only)
-            statement = (
-                update(table)
-                .where(table.c.seq == chosen.scalar_subquery())
-                .values(
-                    status="PROCESSING",
-                    epoch=table.c.epoch + 1,
-                    attempts=table.c.attempts + 1,
-                    begin_time=func.coalesce(table.c.begin_time, now),
-                )
-                .returning(table)
-            )
-            row = connection.execute(statement).one_or_none()
-            return _task(connection, row) if row is not None else None
+                return _claim(connection, due & (table.c.task_id == only), now)
+            task = _claim(connection, due & ~table.c.offline, now)
+            if task is not None:
+                return task
+            running = select(table.c.seq).where(table.c.status == "PROCESSING", ~table.c.offline).limit(1)
+            if connection.execute(running).first() is not None:
+                return None
+            return _claim(connection, due & table.c.offline, now)
 
         return await self._database.run(take)
+
+    async def submit_request(self, request: NewRequest, now: float, *, session_window: float = SESSION_WINDOW) -> str:
+        """Queue the task of a request; returns its id. Raises SessionUsedError, and makes no task."""
+        order, source = request.order, request.source
+        task_id = new_task_id(source, order.kind)
+        plan = digest("request", task_id)  # no other task has it, so that it can go when the task goes
+        match = Match(0, order.name, plan, order.priority, False, order.kind)
+        row = task_row(match, source, (), now) | {
+            "task_id": task_id,
+            "session_id": request.session_id,
+            "session_context": request.session_context,
+            "offline": request.offline,
+        }
+        body = order.model_dump(mode="json", exclude_none=True)
+
+        def put(connection: Connection) -> str:
+            if request.session_id:
+                _use_session(connection, request.session_id, now, session_window)
+            connection.execute(insert(schema.plans).values(id=plan, body=body))
+            connection.execute(insert(schema.tasks).values(row))
+            return task_id
+
+        return await self._database.run(put)
+
+    async def resolve(self, task: Task, info: ObjectInfo) -> Task:
+        """Record the version of the source that the task is about, so that a later attempt takes the same."""
+        known = replace(info, metadata=None)
+        source = asdict(known)
+        del source["metadata"]
+        await self._write(task, {"source": source}, ())
+        return replace(task, source=known)
 
     async def update(
         self,
@@ -149,6 +227,35 @@ class Tasks:
 
         return await self._database.run(mark)
 
+    async def abort_waiting(self, task_id: str) -> Status | None:
+        """Ask for the end of a task if it waits; returns the status it had, or None when there is no such task."""
+        table = schema.tasks
+
+        def mark(connection: Connection) -> Status | None:
+            waits = (table.c.task_id == task_id) & (table.c.status == "WAITING")
+            if connection.execute(update(table).where(waits).values(abort=True)).rowcount:
+                return "WAITING"
+            status: Status | None = connection.execute(
+                select(table.c.status).where(table.c.task_id == task_id)
+            ).scalar_one_or_none()
+            return status
+
+        return await self._database.run(mark)
+
+    async def set_priority(self, task_id: str, priority: int) -> Status | None:
+        """Change the priority of a task that waits; returns its status, or None when there is no such task."""
+        table = schema.tasks
+
+        def change(connection: Connection) -> Status | None:
+            waits = (table.c.task_id == task_id) & (table.c.status == "WAITING")
+            connection.execute(update(table).where(waits).values(priority=priority))
+            status: Status | None = connection.execute(
+                select(table.c.status).where(table.c.task_id == task_id)
+            ).scalar_one_or_none()
+            return status
+
+        return await self._database.run(change)
+
     async def retry(self, task_id: str) -> bool:
         """Queue a finished task again; False when it is not finished or does not exist."""
         table = schema.tasks
@@ -182,15 +289,35 @@ class Tasks:
 
         return await self._database.run(load)
 
+    async def load(self, task_id: str) -> Task | None:
+        """One task with its plan, by its whole id; read beside what is being written."""
+        query = select(schema.tasks).where(schema.tasks.c.task_id == task_id)
+
+        def find(connection: Connection) -> Task | None:
+            row = connection.execute(query).one_or_none()
+            return _task(connection, row) if row is not None else None
+
+        return await self._database.read(find)
+
     async def list(self, *, status: Status | None = None, limit: int = 50) -> list[Task]:
         """The newest tasks first."""
+        return (await self.page(TaskFilter(status=status), limit=limit)).tasks
+
+    async def page(self, wanted: TaskFilter, *, before: int | None = None, limit: int = 50) -> TaskPage:
+        """Tasks, newest first: those made before the one that ``before`` stands for."""
         table = schema.tasks
-        query = select(table).order_by(table.c.seq.desc()).limit(limit)
-        if status is not None:
-            query = query.where(table.c.status == status)
-        return await self._database.run(
-            lambda connection: [_task(connection, row) for row in connection.execute(query).all()]
-        )
+        query = select(table).where(*wanted.conditions()).order_by(table.c.seq.desc()).limit(limit + 1)
+        if before is not None:
+            query = query.where(table.c.seq < before)
+        count = select(func.count()).select_from(table).where(*wanted.conditions())
+
+        def find(connection: Connection) -> TaskPage:
+            rows = connection.execute(query).all()
+            tasks = [_task(connection, row) for row in rows[:limit]]
+            following = int(rows[limit - 1].seq) if len(rows) > limit else None
+            return TaskPage(tasks, following, int(connection.execute(count).scalar_one()))
+
+        return await self._database.read(find)
 
     async def counts(self) -> dict[str, int]:
         """How many tasks there are of each status, and ``failed`` ones."""
@@ -205,13 +332,25 @@ class Tasks:
 
     async def purge(self, before: float) -> int:
         """Forget tasks that finished before a time, and their delivered events; the ledger still knows the objects."""
-        tasks, outbox = schema.tasks, schema.outbox
+        tasks, outbox, plans, sessions = schema.tasks, schema.outbox, schema.plans, schema.sessions
+        old = tasks.c.finish_time < before
 
         def remove(connection: Connection) -> int:
             connection.execute(delete(outbox).where(outbox.c.status == "DELIVERED", outbox.c.update_time < before))
-            return connection.execute(delete(tasks).where(tasks.c.finish_time < before)).rowcount
+            requested = select(tasks.c.plan).where(old, tasks.c.workflow_id == 0)
+            connection.execute(delete(plans).where(plans.c.id.in_(requested)))
+            return connection.execute(delete(tasks).where(old)).rowcount
 
-        return await self._database.run(remove)
+        removed = await self._database.run(remove)
+        forgotten = delete(sessions).where(sessions.c.used < time.time() - LONGEST_SESSION_WINDOW)
+        await self._database.run(lambda connection: connection.execute(forgotten))
+        return removed
+
+    async def hurry(self, before: float) -> int:
+        """Offline tasks that were made before a time have waited long enough: they become like all others."""
+        table = schema.tasks
+        statement = update(table).where(table.c.status == "WAITING", table.c.offline, table.c.create_time < before)
+        return await self._database.run(lambda connection: connection.execute(statement.values(offline=False)).rowcount)
 
 
 _FRESH: dict[str, Any] = {
@@ -246,12 +385,56 @@ def _escape(text: str) -> str:
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
+def _claim(connection: Connection, condition: ColumnElement[bool], now: float) -> Task | None:
+    """Take the first of the tasks that a condition allows."""
+    table = schema.tasks
+    chosen = select(table.c.seq).where(condition).order_by(table.c.priority.desc(), table.c.seq).limit(1)
+    statement = (
+        update(table)
+        .where(table.c.seq == chosen.scalar_subquery())
+        .values(
+            status="PROCESSING",
+            epoch=table.c.epoch + 1,
+            attempts=table.c.attempts + 1,
+            begin_time=func.coalesce(table.c.begin_time, now),
+        )
+        .returning(table)
+    )
+    row = connection.execute(statement).one_or_none()
+    return _task(connection, row) if row is not None else None
+
+
+def _use_session(connection: Connection, session_id: str, now: float, window: float) -> None:
+    table = schema.sessions
+    key = digest("session", session_id)
+    used = connection.execute(select(table.c.used).where(table.c.id == key)).scalar_one_or_none()
+    if used is not None and used > now - window:
+        raise SessionUsedError("a request with this SessionId was made not long ago")
+    connection.execute(insert(table).prefix_with("OR REPLACE").values(id=key, used=now))
+
+
+_KEPT_ORDERS = 512
+_orders: OrderedDict[bytes, Order] = OrderedDict()
+"""Orders read lately, by plan: a plan never changes, and reading one takes longer than finding its row."""
+
+
+def _order(connection: Connection, plan: bytes) -> Order:
+    known = _orders.get(plan)
+    if known is not None:
+        return known
+    order = parse_order(connection.execute(select(schema.plans.c.body).where(schema.plans.c.id == plan)).scalar_one())
+    _orders[plan] = order
+    while len(_orders) > _KEPT_ORDERS:
+        with contextlib.suppress(KeyError):  # another thread was quicker
+            _orders.popitem(last=False)
+    return order
+
+
 def _task(connection: Connection, row: Row[Any]) -> Task:
-    plan = connection.execute(select(schema.plans.c.body).where(schema.plans.c.id == row.plan)).scalar_one()
     return Task(
         task_id=row.task_id,
         workflow_id=row.workflow_id,
-        workflow=Workflow.model_validate(plan),
+        order=_order(connection, row.plan),
         source=ObjectInfo(**row.source),
         status=row.status,
         priority=row.priority,
@@ -265,5 +448,8 @@ def _task(connection: Connection, row: Row[Any]) -> Task:
         code=row.code,
         message=row.message,
         metadata=row.metadata,
+        session_id=row.session_id,
+        session_context=row.session_context,
+        offline=row.offline,
         results=tuple(StepResult(**result) for result in row.results),
     )

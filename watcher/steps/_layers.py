@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree
@@ -34,7 +32,7 @@ def wanted(marks: Sequence[Mark]) -> dict[str, Wanted]:
             continue
         assert isinstance(mark, WatermarkTemplate)  # noqa: S101  there are these two
         if mark.image_template is not None:
-            found[f"mark{index}"] = Wanted("picture", content=_decoded(mark.image_template.image_content))
+            found[f"mark{index}"] = Wanted("picture", content=mark.image_template.content)
         elif mark.text_template is not None:
             text = given.text_content or mark.text_template.text_content
             if not text:
@@ -46,13 +44,6 @@ def wanted(marks: Sequence[Mark]) -> dict[str, Wanted]:
                 raise MediaError("InvalidInput", f"watermark {given.definition} has no drawing: give SvgContent")
             found[f"mark{index}"] = Wanted("text", content=given.svg_content.encode("utf-8", "replace"))
     return found
-
-
-def _decoded(content: str) -> bytes:
-    try:
-        return base64.b64decode(content.rpartition(",")[2] if content.startswith("data:") else content, validate=True)
-    except (binascii.Error, ValueError):
-        raise MediaError("InvalidInput", "the ImageContent of a watermark is not base64") from None
 
 
 def during(start: float, end: float, duration: float, window: Window) -> During | None:

@@ -1,0 +1,90 @@
+"""The listener: an address, TLS, and who may call."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from watcher import log
+from watcher.api.base import Caller, Rights, Service
+from watcher.api.server import Api
+from watcher.errors import ConfigurationError, Problem
+from watcher.settings import ApiSettings
+
+_log = log.get("api")
+
+IDLE = 75.0
+"""Seconds that a connection without a request is kept."""
+LONGEST_LINE = 40 * 1024
+SHUTDOWN = 5.0
+
+
+class Callers:
+    """Key pairs, of the settings and of the state, by SecretId."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._known: dict[str, Caller] = {}
+
+    async def load(self) -> None:
+        """Read those of the state anew."""
+        known: dict[str, Caller] = {}
+        for stored in await self._service.state.credentials.list():
+            rights = Rights[stored.rights.upper()]
+            known[stored.secret_id] = Caller(stored.secret_id, stored.secret_key, rights, stored.buckets)
+        for given in self._service.settings.api.credentials:
+            key, rights = given.secret_key.get_secret_value(), Rights[given.rights.upper()]
+            known[given.secret_id] = Caller(given.secret_id, key, rights, tuple(given.buckets))
+        self._known = known
+
+    def find(self, secret_id: str) -> Caller | None:
+        """The key pair with this SecretId."""
+        return self._known.get(secret_id)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+
+def _tls(settings: ApiSettings) -> ssl.SSLContext | None:
+    if settings.certificate is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(settings.certificate, settings.certificate_key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError([Problem("api.certificate", f"can't be used: {error}")]) from None
+    return context
+
+
+@asynccontextmanager
+async def serving(service: Service, callers: Callers) -> AsyncIterator[None]:
+    """Serve the API while the context lasts, where the settings say so; raises ConfigurationError if it can't be."""
+    settings = service.settings.api
+    if settings.listen is None:
+        yield
+        return
+    from aiohttp import web  # noqa: PLC0415  a fifth of a second, for those who serve
+
+    host, _, port = settings.listen.rpartition(":")
+    context = _tls(settings)
+    await callers.load()
+    api = Api(service, callers.find)
+    server = web.Server(api.handle, keepalive_timeout=IDLE, max_line_size=LONGEST_LINE, max_field_size=LONGEST_LINE)
+    loop = asyncio.get_running_loop()
+    try:
+        listener = await loop.create_server(server, host.strip("[]"), int(port), ssl=context)
+    except (OSError, OverflowError) as error:
+        raise ConfigurationError([Problem("api.listen", f"{settings.listen} can't be listened on: {error}")]) from None
+    scheme = "https" if context is not None else "http"
+    _log.info("serving the API", address=f"{scheme}://{settings.listen}", credentials=len(callers))
+    if not len(callers):
+        _log.warning("no credentials: nobody can call the API; make some with `watcher credentials create`")
+    try:
+        yield
+    finally:
+        listener.close()
+        await server.shutdown(SHUTDOWN)
+        await listener.wait_closed()

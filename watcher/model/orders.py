@@ -1,0 +1,27 @@
+"""Reading orders back from the state, whichever kind they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from watcher.model.media_request import MediaRequest
+from watcher.model.order import Order
+from watcher.model.schedule import Schedule
+from watcher.model.workflow import Workflow
+
+Triggered = Workflow | Schedule
+"""An order that waits for objects."""
+
+
+def parse_order(body: Mapping[str, Any]) -> Order:
+    """The order whose plain data this is."""
+    if "input_info" in body:
+        return MediaRequest.model_validate(body)
+    return parse_triggered(body)
+
+
+def parse_triggered(body: Mapping[str, Any]) -> Triggered:
+    """The workflow or schedule whose plain data this is."""
+    kind: type[Triggered] = Schedule if "schedule_name" in body else Workflow
+    return kind.model_validate(body)
