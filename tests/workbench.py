@@ -87,6 +87,7 @@ class Bench:
                 "trigger": {"type": "CosFileUpload", "cos_file_upload_trigger": rule},
                 "output_dir": "/out/",
                 "media_process_task": media,
+                "trusted": True,
             }
         )
         info = await self.storage.head(key)

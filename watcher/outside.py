@@ -110,6 +110,14 @@ class Guard:
         return aiohttp.TCPConnector(resolver=Resolver(), **options)
 
 
+def forbidden(error: Exception) -> ForbiddenAddressError | None:
+    """The reason that a connection failed for, if it is that the address is not allowed."""
+    for cause in (error, getattr(error, "os_error", None), error.__cause__):
+        if isinstance(cause, ForbiddenAddressError):
+            return cause
+    return None
+
+
 def refusal(host: str) -> str:
     """Why a host is not connected to."""
     return f"{host} is at a private address; name it in the settings, under `outside.allow`, if that is meant"
@@ -184,10 +192,7 @@ def _raise_for(status: int, url: str) -> None:
 
 def _translated(error: Exception, url: str) -> Exception:
     """A client's error for the one who asked; a forbidden address will be forbidden the next time too."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ForbiddenAddressError):
-            return PermanentError(str(cause))
-        inner = getattr(cause, "os_error", None)
-        cause = inner if isinstance(inner, ForbiddenAddressError) else cause.__cause__
+    refused = forbidden(error)
+    if refused is not None:
+        return PermanentError(str(refused))
     return TransientError(f"{_shown(url)}: {error or type(error).__name__}")

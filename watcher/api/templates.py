@@ -31,6 +31,8 @@ _DESCRIBE: dict[str, type[DescribeTemplates]] = {
     "adaptive_dynamic_streaming": DescribeAdaptiveDynamicStreamingTemplates,
 }
 KINDS = ("Preset", "Custom")
+_NOT_SHOWN = ("Encryption", "RecordFormat")
+"""What clients have no place for in an answer: the first is ours, the second is of requests only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +218,8 @@ def _item(family: Family, service: Service, call: Call[Any], item: _Found) -> Bo
         image = body["ImageTemplate"]
         del image["ImageContent"]
         image.update(_image_url(service, call, item.definition, item.template))
+    for member in _NOT_SHOWN:
+        body.pop(member, None)
     if isinstance(item.template, TranscodeTemplate):
         body["ContainerType"] = _container_type(item.template)
     return {

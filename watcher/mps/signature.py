@@ -71,6 +71,8 @@ def claimed_id(request: Arrived) -> str | None:
 
 def verify(request: Arrived, key_of: KeyOf, now: float) -> Verified:
     """Who signed it; raises RequestError with one of the ``AuthFailure`` codes."""
+    if request.method != "GET" and request.query:
+        raise RequestError("InvalidRequest", "a POST has its parameters in the body; what is behind ? is not signed")
     if "authorization" in request.headers or "x-tc-action" in request.headers:
         return _verify_tc3(request, key_of, now)
     return _verify_v1(request, key_of, now)

@@ -80,7 +80,7 @@ NOT_SUPPORTED: dict[str, tuple[object, ...]] = {
 
 _OURS = frozenset({
     "enabled", "accept_outputs", "waveform_task_set", "command_task_set", "publish_first", "target_vmaf", "two_pass",
-    "quality_report", "encryption", "predrive_index",
+    "quality_report", "encryption", "stream_selects", "predrive_index",
 })  # fmt: skip
 """Members that the model's clients do not know (the last one is computed): written only where they say something."""
 _INTERNAL = frozenset({"trusted"})

@@ -13,7 +13,7 @@ from pydantic import Field, HttpUrl, SecretStr
 from watcher import plugin
 from watcher.errors import PermanentError, TransientError
 from watcher.notifiers.base import Message, Notifier
-from watcher.outside import ForbiddenAddressError, Guard
+from watcher.outside import Guard, forbidden
 from watcher.plugin import Seconds
 
 if TYPE_CHECKING:
@@ -87,8 +87,9 @@ class WebhookNotifier(Notifier):
                 status = answer.status
                 text = (await answer.content.read(200)).decode("utf-8", "replace")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            if isinstance(getattr(error, "os_error", error), ForbiddenAddressError):
-                raise PermanentError(str(error)) from None
+            refused = forbidden(error)
+            if refused is not None:
+                raise PermanentError(str(refused)) from None
             raise TransientError(f"{self._options.url}: {error or type(error).__name__}") from None
         if 200 <= status < 300:
             return
