@@ -187,13 +187,10 @@ class TccliClient:
     def __init__(self, folder: Path, endpoint: Endpoint, home: Path) -> None:
         self._endpoint = endpoint
         self._home = home
-        self._environment = {
-            **os.environ,
-            "PYTHONPATH": str(folder),
-            "HOME": str(home),
-            "REQUESTS_CA_BUNDLE": str(endpoint.ca or ""),
-            "PYTHONWARNINGS": "ignore",
-        }
+        # It trusts the certificates of certifi and offers no choice.
+        (home / "certifi.py").write_text(f"def where():\n    return {str(endpoint.ca)!r}\n")
+        path = os.pathsep.join([str(home), str(folder)])
+        self._environment = {**os.environ, "PYTHONPATH": path, "HOME": str(home), "PYTHONWARNINGS": "ignore"}
 
     def call(self, action: str, **body: Any) -> dict[str, Any]:
         given = self._home / "body.json"
@@ -252,15 +249,15 @@ def tccli_folder(cache: Path) -> Path:
     into = cache / "tccli"
     if not into.exists():
         for requirement in TCCLI:
-            _unpack(
-                _downloaded(requirement, cache),
-                into,
-                lambda name: (
-                    not name.startswith("tccli/services/")
-                    or name.startswith(("tccli/services/mps/", "tccli/services/__init__"))
-                ),
-            )
+            _unpack(_downloaded(requirement, cache), into, _is_of_tccli)
     return into
+
+
+def _is_of_tccli(name: str) -> bool:
+    """All but other services, and a plugin that needs one of them."""
+    if name.startswith("tccli/services/"):
+        return name.startswith(("tccli/services/mps/", "tccli/services/__init__"))
+    return not name.startswith("tccli/plugins/test/")
 
 
 def node_folder(cache: Path) -> Path:
@@ -303,7 +300,8 @@ def opened(kind: str, endpoint: Endpoint, cache: Path) -> Client:
         node = shutil.which("node")
         assert node, "node is missing: run the tests by `bash .ci/test`, which installs what they need"
         folder = str(node_folder(cache) / "node_modules")
-        return DrivenClient([node, str(HERE / "driver.cjs")], endpoint, {"NODE_PATH": folder})
+        environment = {"NODE_PATH": folder, "NODE_EXTRA_CA_CERTS": str(endpoint.ca or "")}
+        return DrivenClient([node, str(HERE / "driver.cjs")], endpoint, environment)
     assert kind == "tccli"
     home = cache / f"home-{endpoint.port}"
     home.mkdir(exist_ok=True)

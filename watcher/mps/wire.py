@@ -7,7 +7,7 @@ reported under the path the person wrote (``Trigger.CosFileUploadTrigger.Dir``),
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -86,6 +86,10 @@ _OURS = frozenset({
 _INTERNAL = frozenset({"trusted"})
 """Members of orders that are never of the wire."""
 
+LONGEST_NAME = 64
+"""Characters of a member's name that are looked at; there are none as long."""
+_HIDDEN = _OURS | _INTERNAL
+
 _WHAT_TO_DO = {
     "S3SecretId": "put the key pair into the settings, under `storages`, and leave it out here",
     "S3SecretKey": "put the key pair into the settings, under `storages`, and leave it out here",
@@ -93,6 +97,7 @@ _WHAT_TO_DO = {
 }
 
 
+@lru_cache(maxsize=4096)
 def to_wire(name: str) -> str:
     """``web_vtt_path`` → ``WebVttPath``."""
     return _SPECIAL.get(name) or "".join(part[:1].upper() + part[1:] for part in name.split("_"))
@@ -100,23 +105,23 @@ def to_wire(name: str) -> str:
 
 def from_wire(name: str) -> str:
     """``WebVttPath`` → ``web_vtt_path``; a name that is not the wire's own spelling comes back unchanged."""
+    if len(name) > LONGEST_NAME:
+        return name
     snake = _SPECIAL_BACK.get(name) or _BOUNDARY.sub("_", name).lower()
     return snake if to_wire(snake) == name else name
 
 
 def encode(value: Any) -> Any:
     """A model's plain data with wire names."""
-    if isinstance(value, BaseModel):
-        return encode(value.model_dump())
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {
-            to_wire(str(key)): encode(item)
+            to_wire(key): encode(item)
             for key, item in value.items()
-            if not (key in _INTERNAL or (key in _OURS and not item))
+            if not (key in _HIDDEN and (key in _INTERNAL or not item))
         }
     if isinstance(value, list | tuple):
         return [encode(item) for item in value]
-    return value
+    return encode(value.model_dump()) if isinstance(value, BaseModel) else value
 
 
 def decode(model: type[M], body: object, path: str = "") -> M:

@@ -15,11 +15,10 @@ import json
 import os
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -31,24 +30,75 @@ T = TypeVar("T")
 BATCH = 128
 """Operations that one commit takes at most."""
 READERS = 2
+READ_BATCH = 8
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-@dataclass(slots=True)
-class _Operation:
-    """What waits to be run, and whoever waits for it."""
-
-    operation: Callable[[Connection], Any]
-    future: Future[Any] = field(default_factory=Future)
+Operation = Callable[[Connection], Any]
+Outcome = tuple[Any, BaseException | None]
+"""A result, or why there is none."""
 
 
-def _answer(waiting: _Operation, run: Callable[[Callable[[Connection], Any]], Any]) -> None:
+def _outcome(run: Callable[[Operation], Any], operation: Operation) -> Outcome:
     try:
-        result = run(waiting.operation)
+        return run(operation), None
     except BaseException as error:
-        waiting.future.set_exception(error)
-    else:
-        waiting.future.set_result(result)
+        return None, error
+
+
+class _Queue:
+    """Operations on their way to threads and back. Whatever waits when a thread is free is taken together.
+
+    One that nobody waits for any more is run all the same.
+    """
+
+    def __init__(
+        self, threads: int, name: str, run: Callable[[Sequence[Operation]], list[Outcome]], batch: int
+    ) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._run = run
+        self._batch = batch
+        self._waiting: deque[tuple[Operation, asyncio.Future[Any]]] = deque()
+        self._called = False
+
+    async def ask(self, operation: Callable[[Connection], T]) -> T:
+        """The result of an operation."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append((operation, future))
+        if not self._called:
+            self._called = True
+            self._threads.submit(self._work)
+        return await future
+
+    def _work(self) -> None:
+        self._called = False  # who comes from now on calls again
+        while self._waiting:
+            taken: list[tuple[Operation, asyncio.Future[Any]]] = []
+            with contextlib.suppress(IndexError):  # another thread was quicker
+                while len(taken) < self._batch:
+                    taken.append(self._waiting.popleft())
+            if taken:
+                outcomes = self._run([operation for operation, _ in taken])
+                with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+                    taken[0][1].get_loop().call_soon_threadsafe(_answer, taken, outcomes)
+
+    def submit(self, function: Callable[[], T]) -> asyncio.Future[T]:
+        """Run something else in a thread of these."""
+        return asyncio.get_running_loop().run_in_executor(self._threads, function)
+
+    def close(self) -> None:
+        """Finish what was asked for."""
+        self._threads.shutdown()
+
+
+def _answer(taken: Sequence[tuple[Operation, asyncio.Future[Any]]], outcomes: Sequence[Outcome]) -> None:
+    for (_, future), (result, error) in zip(taken, outcomes, strict=True):
+        if future.done():  # cancelled meanwhile
+            continue
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
 
 
 class Database:
@@ -56,17 +106,15 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="state")
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="state-read")
+        self._writes = _Queue(1, "state", self._write_all, BATCH)
+        self._reads = _Queue(READERS, "state-read", self._read_all, READ_BATCH)
         self._engine: Engine | None = None
         self._reading: Engine | None = None
-        self._waiting: deque[_Operation] = deque()
         self._lock: int | None = None
 
     async def open(self) -> None:
         """Connect and migrate; raises ConfigurationError when the file can't be used."""
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._thread, self._connect)
+        await self._writes.submit(self._connect)
 
     def _connect(self) -> None:
         try:
@@ -145,46 +193,31 @@ class Database:
 
     async def run(self, operation: Callable[[Connection], T]) -> T:
         """Run ``operation`` as one transaction; raises TransientError when the file is busy or the disk is full."""
-        waiting = _Operation(operation)
-        self._waiting.append(waiting)
-        self._thread.submit(self._work)
-        return cast("T", await asyncio.shield(asyncio.wrap_future(waiting.future)))
+        return await self._writes.ask(operation)
 
     async def read(self, operation: Callable[[Connection], T]) -> T:
         """Run ``operation``, which changes nothing, beside what is being written: it sees what was committed."""
-        loop = asyncio.get_running_loop()
-        return await asyncio.shield(loop.run_in_executor(self._readers, self._read, operation))
+        return await self._reads.ask(operation)
 
-    def _work(self) -> None:
-        """Whatever waits now is one commit."""
-        batch: list[_Operation] = []
-        while self._waiting and len(batch) < BATCH:
-            batch.append(self._waiting.popleft())
+    def _write_all(self, batch: Sequence[Operation]) -> list[Outcome]:
+        """One commit. Each operation fails or succeeds for itself, unless the database is at fault: then each alone."""
         if len(batch) == 1:
-            _answer(batch[0], self._transaction)
-        elif batch:
-            self._commit_together(batch)
-
-    def _commit_together(self, batch: list[_Operation]) -> None:
-        """Each operation fails or succeeds for itself, unless the database itself is at fault: then each runs alone."""
-        done: list[tuple[_Operation, Any]] = []
-        refused: list[tuple[_Operation, WatcherError]] = []
+            return [_outcome(self._transaction, batch[0])]
+        outcomes: list[Outcome] = []
         try:
             with self._engine_open().begin() as connection:
-                for waiting in batch:
+                for operation in batch:
                     try:
                         with connection.begin_nested():
-                            done.append((waiting, waiting.operation(connection)))
+                            outcomes.append((operation(connection), None))
                     except WatcherError as error:
-                        refused.append((waiting, error))
+                        outcomes.append((None, error))
         except Exception:
-            for waiting in batch:
-                _answer(waiting, self._transaction)
-            return
-        for waiting, result in done:
-            waiting.future.set_result(result)
-        for waiting, reason in refused:
-            waiting.future.set_exception(reason)
+            return [_outcome(self._transaction, operation) for operation in batch]
+        return outcomes
+
+    def _read_all(self, batch: Sequence[Operation]) -> list[Outcome]:
+        return [_outcome(self._read, operation) for operation in batch]
 
     def _transaction(self, operation: Callable[[Connection], T]) -> T:
         with self._translated(), self._engine_open().begin() as connection:
@@ -210,11 +243,10 @@ class Database:
 
     async def close(self) -> None:
         """Finish what runs, then close the file and give up the lock."""
-        loop = asyncio.get_running_loop()
         if self._engine is not None:
-            await loop.run_in_executor(self._thread, self._engine.dispose)
-        self._thread.shutdown()
-        self._readers.shutdown()
+            await self._writes.submit(self._engine.dispose)
+        self._writes.close()
+        self._reads.close()
         if self._reading is not None:
             self._reading.dispose()
         if self._lock is not None:
