@@ -111,12 +111,13 @@ class Received:
 class HttpReceiver:
     """A real HTTP server that keeps what is posted to it; ``answers`` are the next statuses, then 200.
 
-    ``asked`` counts what anybody tried to get from it.
+    ``asked`` counts what anybody tried to get from it, which is one of ``files`` or nothing.
     """
 
     def __init__(self) -> None:
         self.requests: list[Received] = []
         self.asked = 0
+        self.files: dict[str, bytes] = {}
         self.answers: list[int] = []
         receiver = self
 
@@ -131,8 +132,12 @@ class HttpReceiver:
 
             def do_GET(self) -> None:
                 receiver.asked += 1
-                self.send_response(404)
+                data = receiver.files.get(self.path.partition("?")[0])
+                self.send_response(404 if data is None else 200)
+                self.send_header("Content-Length", str(len(data or b"")))
                 self.end_headers()
+                with contextlib.suppress(ConnectionError):
+                    self.wfile.write(data or b"")
 
             def log_message(self, *_: Any) -> None:
                 pass

@@ -93,7 +93,8 @@ def _activity_result(kind: str, result: StepResult) -> dict[str, Any]:
     type_name, member, _ = NODES[kind]
     body = _result(kind, result)
     if kind == "exec_rules":
-        body = {key: body[key] for key in ("Status", "ErrCodeExt", "ErrCode", "Message", "Output")}
+        body = {key: body[key] for key in ("Status", "ErrCodeExt", "Message", "Input", "Output")}
+        body["Input"] = {"Rules": (body["Input"] or {}).get("Rules", [])}
     others = dict.fromkeys((*(other for _, other, _ in NODES.values()), *_OTHER_NODES))
     return {"ActivityType": type_name, "ActivityResItem": {**others, member: body}}
 
