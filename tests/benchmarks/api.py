@@ -25,17 +25,20 @@ CONNECTIONS = 16
 SECONDS = 4.0
 
 
-def signed(port: int, action: str, body: dict[str, Any]) -> bytes:
+def signed(port: int, action: str, body: dict[str, Any], secret_id: str = ID, secret_key: str = KEY) -> bytes:
     """A request as it goes over the wire."""
+    return signed_bytes(port, action, json.dumps(body).encode(), secret_id, secret_key)
+
+
+def signed_bytes(port: int, action: str, data: bytes, secret_id: str, secret_key: str) -> bytes:
+    """The same for a body that need not be one."""
     now = int(time.time())
-    data = json.dumps(body).encode()
     headers = {"content-type": "application/json", "host": f"127.0.0.1:{port}"}
     text = signature.canonical(Arrived("POST", "", headers, data), ["content-type", "host"])
     day = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
-    made = signature.tc3_signature(KEY, text, str(now), f"{day}/mps")
-    authorization = (
-        f"TC3-HMAC-SHA256 Credential={ID}/{day}/mps/tc3_request, SignedHeaders=content-type;host, Signature={made}"
-    )
+    made = signature.tc3_signature(secret_key, text, str(now), f"{day}/mps")
+    signed_by = f"Credential={secret_id}/{day}/mps/tc3_request, SignedHeaders=content-type;host"
+    authorization = f"TC3-HMAC-SHA256 {signed_by}, Signature={made}"
     lines = [
         "POST / HTTP/1.1", f"Host: 127.0.0.1:{port}", "Content-Type: application/json", f"Content-Length: {len(data)}",
         f"X-TC-Action: {action}", "X-TC-Version: 2019-06-12", f"X-TC-Timestamp: {now}",

@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from tests import parts
+from tests.benchmarks.api import signed
 from tests.clients import Endpoint, Fault, PythonClient
 from tests.e2e.test_api_clients import SNAPSHOT, graph
 
@@ -197,14 +198,7 @@ def test_rights_and_buckets(service: Service, clip: Path) -> None:
 
 def raw(service: Service, action: str, **body: Any) -> str:
     """The code of a call whose body no client would send; empty when it works."""
-    from tests.benchmarks import api as bench
-
-    saved = bench.ID, bench.KEY
-    bench.ID, bench.KEY = ADMIN["secret_id"], ADMIN["secret_key"]
-    try:
-        request = bench.signed(service.port, action, body)
-    finally:
-        bench.ID, bench.KEY = saved
+    request = signed(service.port, action, body, ADMIN["secret_id"], ADMIN["secret_key"])
     return code_of(send(service.port, request))
 
 
@@ -238,8 +232,6 @@ def code_of(answer: bytes) -> str:
 
 def test_limits_and_replays(service: Service) -> None:
     """So many calls a second for each key pair; and a signature that changed something is good once."""
-    from tests.benchmarks import api as bench
-
     service.settings["api"]["limits"] = {"DescribeWorkflows": 3}
     client = service.start()
     codes = [refused_or_ok(client, "DescribeWorkflows") for _ in range(5)]
@@ -249,15 +241,10 @@ def test_limits_and_replays(service: Service) -> None:
     time.sleep(1.1)
     assert refused_or_ok(client, "DescribeWorkflows") == ""
 
-    saved = bench.ID, bench.KEY
-    bench.ID, bench.KEY = ADMIN["secret_id"], ADMIN["secret_key"]
-    try:
-        request = bench.signed(service.port, "CreateImageSpriteTemplate", {
-            "SampleType": "Time", "SampleInterval": 1, "RowCount": 2, "ColumnCount": 3,
-        })  # fmt: skip
-        asking = bench.signed(service.port, "DescribeImageSpriteTemplates", {})
-    finally:
-        bench.ID, bench.KEY = saved
+    pair = ADMIN["secret_id"], ADMIN["secret_key"]
+    body = {"SampleType": "Time", "SampleInterval": 1, "RowCount": 2, "ColumnCount": 3}
+    request = signed(service.port, "CreateImageSpriteTemplate", body, *pair)
+    asking = signed(service.port, "DescribeImageSpriteTemplates", {}, *pair)
     assert code_of(send(service.port, request)) == ""
     assert code_of(send(service.port, asking)) == ""
     time.sleep(2.2)
