@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests import fields_page, settings_page
+from tests import api_page, fields_page, openapi_page, settings_page
 from watcher import settings
 from watcher.cli import app
 from watcher.mps import files
@@ -20,6 +20,12 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 def test_every_setting_is_documented() -> None:
     """The page is made from the settings."""
     assert (ROOT / "docs" / "settings.md").read_text() == settings_page.page()
+
+
+def test_every_action_is_listed() -> None:
+    """The pages are made from the actions, and say of all the model's what becomes of them."""
+    assert (ROOT / "docs" / "api.md").read_text() == api_page.page()
+    assert (ROOT / "docs" / "openapi.json").read_text() == openapi_page.page()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -161,15 +161,17 @@ def tasks_retry(
 
 @workflows.command("list")
 def workflows_list(config: Config = None) -> None:
-    """List the workflows of the configuration."""
+    """List workflows and schedules: those of files, and those that requests made."""
+    import asyncio
+
     from watcher.cli.workflows import show_list
 
-    show_list(config)
+    asyncio.run(show_list(config))
 
 
 @workflows.command("enable")
 def workflows_enable(name: str, config: Config = None) -> None:
-    """Enable a workflow: sets `Enabled: true` in its file, and tells a running service."""
+    """Enable a workflow: sets `Enabled: true` in its file (or in the state), and tells a running service."""
     import asyncio
 
     from watcher.cli.workflows import switch
@@ -179,7 +181,7 @@ def workflows_enable(name: str, config: Config = None) -> None:
 
 @workflows.command("disable")
 def workflows_disable(name: str, config: Config = None) -> None:
-    """Disable a workflow: sets `Enabled: false` in its file, and tells a running service."""
+    """Disable a workflow: sets `Enabled: false` in its file (or in the state), and tells a running service."""
     import asyncio
 
     from watcher.cli.workflows import switch
@@ -192,9 +194,11 @@ def workflows_match(
     uri: Annotated[str, typer.Argument(help="STORAGE/KEY; the object need not exist.")], config: Config = None
 ) -> None:
     """Which workflows would this object start? And for the others: which condition fails?"""
+    import asyncio
+
     from watcher.cli.workflows import match
 
-    raise typer.Exit(match(config, uri))
+    raise typer.Exit(asyncio.run(match(config, uri)))
 
 
 @credentials.command("create")

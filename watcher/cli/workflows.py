@@ -16,19 +16,31 @@ from watcher.errors import ConfigurationError, PermanentError, Problem
 from watcher.model.triggers import explain
 from watcher.mps import files
 from watcher.mps.files import WorkflowFile
+from watcher.settings import Settings
+from watcher.state.store import State
+from watcher.state.workflows import StoredWorkflow
 
 _ENABLED = re.compile(r"^Enabled[ \t]*:[^\n#]*", re.MULTILINE)
 
 
-def show_list(config: Path | None) -> None:
-    """A table of the workflow files."""
+async def _of_requests(configured: Settings) -> list[StoredWorkflow]:
+    """Those in the state that come from no file."""
+    if not configured.database.exists():
+        return []
+    async with State(configured.database) as state:
+        return [item for item in await state.workflows.list() if not item.origin]
+
+
+async def show_list(config: Path | None) -> None:
+    """A table of the workflow files, and of what requests made."""
     configured = console.load(config)
     found = catalog.read(configured)
+    listed = [(item.workflow, item.path.name) for item in found.workflows]
+    listed += [(item.workflow, f"request, {item.workflow_id}") for item in await _of_requests(configured)]
     table = Table(box=None, pad_edge=False)
-    for title in ("workflow", "enabled", "trigger", "sub-tasks", "priority", "file"):
+    for title in ("workflow", "enabled", "trigger", "sub-tasks", "priority", "from"):
         table.add_column(title, overflow="fold")
-    for item in found.workflows:
-        body = item.workflow
+    for body, origin in listed:
         formats = body.trigger.formats
         shown = "*" if formats is None else f"{len(formats)} formats" if len(formats) > 6 else " ".join(sorted(formats))
         table.add_row(
@@ -37,36 +49,38 @@ def show_list(config: Path | None) -> None:
             console.safe(f"{body.trigger.bucket}{body.trigger.dir} ({shown})"),
             str(len(body.steps)),
             str(body.priority),
-            console.safe(item.path.name),
+            console.safe(origin),
         )
-    console.out.print(table if found.workflows else f"no workflows in {configured.workflows}")
+    console.out.print(table if listed else f"no workflows in {configured.workflows}")
     for problem in found.problems:
         console.err.print(f"{'[yellow]![/]' if problem.warning else '[red]✗[/]'} {console.safe(str(problem))}")
 
 
-def _find(found: list[WorkflowFile], name: str) -> WorkflowFile:
-    for item in found:
-        if item.workflow.name == name:
-            return item
-    known = ", ".join(sorted(item.workflow.name for item in found)) or "none"
-    raise PermanentError(f"there is no workflow {name!r}; there is: {known}")
-
-
 async def switch(config: Path | None, name: str, *, on: bool) -> None:
-    """Change ``Enabled`` in the file, which is the one place where it is said, and tell a running service."""
+    """Change ``Enabled`` where it is said, in the file or in the state, and tell a running service."""
     configured = console.load(config)
-    item = _find(catalog.read(configured).workflows, name)
+    files_ = {item.workflow.name: item for item in catalog.read(configured).workflows}
+    requests = {item.workflow.name: item for item in await _of_requests(configured)}
+    found = files_.get(name) or requests.get(name)
+    if found is None:
+        known = ", ".join(sorted({*files_, *requests})) or "none"
+        raise PermanentError(f"there is no workflow {name!r}; there is: {known}")
     word = "enabled" if on else "disabled"
-    if item.workflow.enabled == on:
+    if found.workflow.enabled == on:
         console.out.print(f"{name} is {word} already")
         return
-    _rewrite(item, on=on)
     told = False
+    if isinstance(found, WorkflowFile):
+        _rewrite(found, on=on)
     if configured.database.exists():
         async with console.state_of(configured) as state:
+            if isinstance(found, StoredWorkflow):
+                body = found.workflow.model_copy(update={"enabled": on})
+                await state.workflows.replace(found.workflow_id, body)
             told = console.signal_daemon(state, signal.SIGHUP)
     after = "the running service reads it now" if told else "a service that is started now will know it"
-    console.out.print(f"{name} is {word} in {item.path}; {after}")
+    place = found.path if isinstance(found, WorkflowFile) else "the state"
+    console.out.print(f"{name} is {word} in {place}; {after}")
 
 
 def _rewrite(item: WorkflowFile, *, on: bool) -> None:
@@ -95,13 +109,14 @@ def _rewrite(item: WorkflowFile, *, on: bool) -> None:
     part.replace(item.path)
 
 
-def match(config: Path | None, uri: str) -> int:
+async def match(config: Path | None, uri: str) -> int:
     """Each workflow with its conditions; the exit status is 1 when none would start."""
     configured = console.load(config)
     storage, key = console.split_uri(uri, configured)
     started = 0
-    for item in catalog.read(configured).workflows:
-        body = item.workflow
+    bodies = [item.workflow for item in catalog.read(configured).workflows]
+    bodies += [item.workflow for item in await _of_requests(configured)]
+    for body in bodies:
         predicates = explain(body.trigger, storage, configured.regions.get(storage), key)
         failing = [predicate for predicate in predicates if not predicate.holds]
         if body.enabled and not failing:
