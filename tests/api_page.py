@@ -6,8 +6,8 @@ from watcher.api.table import ACTIONS, LATER, OUT
 
 HEAD = """# The API
 
-The actions of Tencent Cloud MPS (version 2019-06-12) over HTTP, for the official SDKs, `tccli`, and anything that signs
-requests as they do. What changes in a program is on the page [moving from MPS](moving-from-mps.md);
+The actions of Tencent Cloud MPS (version 2019-06-12) over HTTP, for the official SDKs, `tccli`, and anything that
+signs requests as they do. What changes in a program is on the page [moving from MPS](moving-from-mps.md);
 [openapi.json](openapi.json) describes every request. Both pages are made from the code (`python -m tests.api_page >
 docs/api.md`, `python -m tests.openapi_page > docs/openapi.json`); tests keep them alike.
 
@@ -38,15 +38,13 @@ Key pairs can be in the settings too, as `api.credentials`, with `secret_key: "$
 over other ones are hidden from it. Templates and samples belong to all.
 
 Nothing is served unsigned but `/healthz`. The addresses of pictures in answers (`ImageUrl`, `Url`) are signed for a
-day,
-and end with the process. Listen on loopback, behind a proxy that speaks TLS, or set `api.certificate`.
+day, and end with the process. Listen on loopback, behind a proxy that speaks TLS, or set `api.certificate`.
 
 ## How it answers
 
 - Signatures: TC3-HMAC-SHA256 in `Authorization`, or HmacSHA1 and HmacSHA256 in forms and queries. The clock may
-  differ by
-  five minutes. `UNSIGNED-PAYLOAD` is accepted over TLS. Temporary credentials (`Token`) and multipart bodies are
-  refused.
+  differ by five minutes. `UNSIGNED-PAYLOAD` is accepted over TLS. Temporary credentials (`Token`) and multipart
+  bodies are refused.
 - A call that changes something is good once: the same signature again, more than two seconds later, is a replay.
 - Bodies: JSON up to 10 MiB, forms up to 1 MiB, queries up to 32 KiB. Numbers may come as texts.
 - Errors come with status 200 and the codes of the model. Unknown members are refused, at every depth, by
@@ -59,25 +57,23 @@ and end with the process. Listen on loopback, behind a proxy that speaks TLS, or
 - A bucket is the name of a storage in the settings. Key pairs of storages (`S3SecretId`, `S3SecretKey`) are in the
   settings, and refused in requests.
 - What files made is shown and can't be changed by requests, and the other way round.
-- `NotifyKey` is not shown again. `TaskNotifyConfig` of the kinds CMQ, TDMQ-CMQ, SCF and AWS-SQS names a notifier of the
-  settings, in `QueueName`, `TopicName` or `SQSQueueName`: `mqtt`, `sqs`, `webhook` or `directory`.
+- `NotifyKey` is not shown again. `TaskNotifyConfig` of the kinds CMQ, TDMQ-CMQ, SCF and AWS-SQS names a notifier of
+  the settings, in `QueueName`, `TopicName` or `SQSQueueName`: `mqtt`, `sqs`, `webhook` or `directory`.
 - URL inputs and callbacks of requests reach public addresses only, and those of `outside.allow`. Those of workflow
-  files
-  reach all.
-- `ManageTask` knows `SetTaskPriority` with `TasksPriority` besides `Abort`. An aborted task ends with
-  `FINISH` and `ErrCode` 30010.
+  files reach all.
+- `ManageTask` knows `SetTaskPriority` with `TasksPriority` besides `Abort`. An aborted task ends with `FINISH` and
+  `ErrCode` 30010.
 - A task of `ProcessMedia` is about the version of the object that is there when it begins.
 - `TaskType: Offline` waits until no other task waits or runs, and becomes like the others after three days.
 - A schedule's rules (`action-exec-rules`) may stand behind the input or a transcode, and compare facts of the file:
   `Resolution` (short side), `Width`, `Height`, `Duration`, `Bitrate`, `Size`, `Fps`, `VideoCodec`, `AudioCodec`,
-  `HasVideo`, `HasAudio`. `Value` may begin with an operator, `>=720`; without one it has to be equal. Numbers behind a
-  key (`Resolution-1`) only tell conditions apart. A node reads the source, or what the transcode before it made.
-- Templates of the intelligent tasks and samples are kept, but tasks that use them are refused by name in this version;
-  so are `ResourceId` and VOD storages.
+  `HasVideo`, `HasAudio`. `Value` may begin with an operator, `>=720`; without one it has to be equal. Numbers behind
+  a key (`Resolution-1`) only tell conditions apart. A node reads the source, or what the transcode before it made.
+- Templates of the intelligent tasks and samples are kept, but tasks that use them are refused by name in this
+  version; so are `ResourceId` and VOD storages.
 - `FailedOperation.BucketNotifyAlreadyExist`, `.GenerateResource`, `.GetSourceNotify` and `.SetSourceNotify` never
-  occur:
-  enabling a workflow changes nothing at the bucket. `FailedOperation.CosStatusInavlid` says that the bucket refused
-  access when a workflow over it was enabled.
+  occur: enabling a workflow changes nothing at the bucket. `FailedOperation.CosStatusInavlid` says that the bucket
+  refused access when a workflow over it was enabled.
 
 ## All actions of the media family
 """

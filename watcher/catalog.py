@@ -8,8 +8,8 @@ from pathlib import Path
 
 from watcher.errors import Problem
 from watcher.model.order import Order
-from watcher.model.orders import Triggered
 from watcher.model.triggers import TriggerIndex
+from watcher.model.workflow import Triggered
 from watcher.mps import files, wire
 from watcher.mps.families import TABLE
 from watcher.settings import Settings

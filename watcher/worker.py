@@ -438,8 +438,6 @@ class _Performance:
 def _echo(planned: PlannedStep, step: Step[Any, Any] | None) -> dict[str, Any]:
     """The input as the results show it: with the storage, the paths and the numbers that are in force."""
     echo = planned.spec.model_dump(mode="json") | {"output_storage": planned.storage_echo}
-    if echo.get("drm_info"):
-        echo["drm_info"]["simple_aes_drm"] |= {"key": "", "vector": ""}  # events go to many places
     if "object_number_format" in echo:
         number_format = getattr(planned.spec, "object_number_format", None) or NumberFormat()
         echo["object_number_format"] = number_format.model_dump()

@@ -7,7 +7,8 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -136,64 +137,67 @@ def test_bodies_that_are_no_parameters(service: Service) -> None:
     assert _state(service) == before
 
 
-def _mutations(service: Service, chance: random.Random) -> Iterator[bytes]:
-    """Requests that must not get through, without end."""
-    action, body = (
-        "CreateImageSpriteTemplate",
-        {"SampleType": "Time", "SampleInterval": 1, "RowCount": 2, "ColumnCount": 2},
-    )
-    replayed = _signed(service, ADMIN, action, body)  # it was used, a while ago
-    yield replayed
-    others = [name for name, item in ACTIONS.items() if item.changes]
+ACTION = "CreateImageSpriteTemplate"
+BODY = {"SampleType": "Time", "SampleInterval": 1, "RowCount": 2, "ColumnCount": 2}
+CHANGING = [name for name, item in ACTIONS.items() if item.changes]
 
-    def forged() -> bytes:
-        made = bytearray(_signed(service, ADMIN, chance.choice(others), body))
-        at = made.index(b"Signature=") + 10 + chance.randrange(64)
+
+@dataclass
+class Strangers:
+    """Makes requests that must not get through."""
+
+    service: Service
+    chance: random.Random
+
+    def forged(self) -> bytes:
+        made = bytearray(_signed(self.service, ADMIN, self.chance.choice(CHANGING), BODY))
+        at = made.index(b"Signature=") + 10 + self.chance.randrange(64)
         made[at] = ord("0") if made[at] != ord("0") else ord("1")
         return bytes(made)
 
-    def stale() -> bytes:
-        made = _signed(service, ADMIN, action, body)
+    def stale(self) -> bytes:
+        made = _signed(self.service, ADMIN, ACTION, BODY)
         stamp = made.partition(b"X-TC-Timestamp: ")[2][:10]
-        return made.replace(stamp, b"%d" % (int(stamp) + chance.choice([-301, -4000, 301, 10**6])))
+        return made.replace(stamp, b"%d" % (int(stamp) + self.chance.choice([-301, -4000, 301, 10**6])))
 
-    def altered() -> bytes:
-        made = _signed(service, ADMIN, action, body)
-        return made[:-2] + b"%d}" % chance.randrange(3, 10)
+    def altered(self) -> bytes:
+        return _signed(self.service, ADMIN, ACTION, BODY)[:-2] + b"%d}" % self.chance.randrange(3, 10)
 
-    def unknown() -> bytes:
-        return _signed(service, {"secret_id": f"AKID{chance.random()}"[:12], "secret_key": "x" * 16}, action, body)
+    def unknown(self) -> bytes:
+        pair = {"secret_id": f"AKID{self.chance.random()}"[:12], "secret_key": "x" * 16}
+        return _signed(self.service, pair, ACTION, BODY)
 
-    def powerless() -> bytes:
-        return _signed(service, READER, chance.choice(others), body)
+    def powerless(self) -> bytes:
+        return _signed(self.service, READER, self.chance.choice(CHANGING), BODY)
 
-    def nonsense() -> bytes:
-        return _signed(service, ADMIN, chance.choice(others), {"Zz": chance.random(), **body})
+    def nonsense(self) -> bytes:
+        return _signed(self.service, ADMIN, self.chance.choice(CHANGING), {"Zz": self.chance.random(), **BODY})
 
-    def unsigned() -> bytes:
-        data = json.dumps(body).encode()
+    def unsigned(self) -> bytes:
+        data = json.dumps(BODY).encode()
         head = f"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n"
-        skip = chance.choice(
-            ["", "Authorization: SKIP\r\n", "Authorization: Basic eDp4\r\n", "X-TC-Action: CreateWorkflow\r\n"]
-        )
-        return f"{head}{skip}\r\n".encode() + data
+        given = ["", "Authorization: SKIP\r\n", "Authorization: Basic eDp4\r\n", "X-TC-Action: CreateWorkflow\r\n"]
+        return f"{head}{self.chance.choice(given)}\r\n".encode() + data
 
-    def form() -> bytes:
-        data = f"Action={action}&Version=2019-06-12&Nonce=1&Timestamp={int(time.time())}&SecretId={ADMIN['secret_id']}"
-        data += f"&Signature={chance.random()}"
+    def form(self) -> bytes:
+        data = f"Action={ACTION}&Version=2019-06-12&Nonce=1&Timestamp={int(time.time())}&SecretId={ADMIN['secret_id']}"
+        data += f"&Signature={self.chance.random()}"
         head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
         return f"{head}Content-Length: {len(data)}\r\n\r\n{data}".encode()
 
-    def query() -> bytes:
-        asked = f"Action={action}&Signature=x&SecretId={chance.random()}&A.{chance.random()}=1"
+    def query(self) -> bytes:
+        asked = f"Action={ACTION}&Signature=x&SecretId={self.chance.random()}&A.{self.chance.random()}=1"
         return f"GET /?{asked} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
 
-    kinds: list[Callable[[], bytes]] = [
-        forged, stale, altered, unknown, powerless, nonsense, unsigned, form, query, lambda: replayed,
-    ]  # fmt: skip
-    pool = [make() for make in kinds for _ in range(150)]  # signing anew each time would take longer than answering
-    while True:
-        yield chance.choice(pool)
+    def requests(self, replayed: bytes) -> Iterator[bytes]:
+        """Without end, and that one among them."""
+        kinds = [
+            self.forged, self.stale, self.altered, self.unknown, self.powerless, self.nonsense, self.unsigned,
+            self.form, self.query, lambda: replayed,
+        ]  # fmt: skip
+        pool = [make() for make in kinds for _ in range(150)]  # signing takes the test longer than answering takes them
+        while True:
+            yield self.chance.choice(pool)
 
 
 def _broken(chance: random.Random) -> bytes:
@@ -246,8 +250,9 @@ def test_a_hundred_thousand_strangers(service: Service) -> None:
     """Forged, stale, altered, replayed, unsigned, powerless, broken: no 5xx, no answer to any, nothing changed."""
     assert service.daemon is not None
     chance = random.Random(20261121)
-    requests = _mutations(service, chance)
-    assert code_of(send(service.port, next(requests))) == ""  # the one that is replayed ever after
+    replayed = _signed(service, ADMIN, ACTION, BODY)
+    assert code_of(send(service.port, replayed)) == ""
+    requests = Strangers(service, chance).requests(replayed)
     time.sleep(2.1)
     before = _state(service)
     memory = _resident(service.daemon.process.pid)

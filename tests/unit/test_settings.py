@@ -77,8 +77,9 @@ def test_names_refer_to_what_is_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["watcher.yaml", "watcher.production.yaml"])
 def test_shipped_configurations_are_right(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the repository shows can be used as it is."""
-    for secret in ("cos_id", "cos_key", "s3_id", "s3_key", "minio_id", "minio_key", "mqtt_password"):
-        (tmp_path / secret).write_text("x")
+    names = ("cos_id", "cos_key", "s3_id", "s3_key", "minio_id", "minio_key", "mqtt_password", "api_id", "api_key")
+    for secret in names:
+        (tmp_path / secret).write_text("x" * 16)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     found = settings.load(ROOT / "config" / name)
     assert found.storages

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -20,6 +21,9 @@ from watcher.worker import Worker
 
 R = TypeVar("R")
 V = TypeVar("V", bound=Value)
+
+PROBES = 2
+"""Files that are looked at for calls at the same time."""
 
 Body = dict[str, Any]
 """A request's or an answer's members, with wire names."""
@@ -64,6 +68,8 @@ class Service:
     current: Callable[[], Catalog]
     wake: Callable[[], None]
     end: Callable[[str], None]
+    probing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(PROBES))
+    """Held while something is looked at for a call: each look is a process."""
 
     @property
     def catalog(self) -> Catalog:

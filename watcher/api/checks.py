@@ -12,8 +12,8 @@ from watcher.api.base import Caller, Service
 from watcher.errors import AccessRefused, PermanentError, TransientError
 from watcher.model.objects import URL
 from watcher.model.order import Order
-from watcher.model.orders import Triggered
 from watcher.model.resources import MediaInputInfo, OutputStorage
+from watcher.model.workflow import Triggered
 from watcher.mps import files
 from watcher.mps.faults import RequestError, fault_of
 

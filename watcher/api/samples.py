@@ -157,7 +157,8 @@ async def _faces(service: Service, contents: Sequence[str]) -> tuple[list[tuple[
     for index, content in enumerate(contents):
         data = base64.b64decode(content)
         try:
-            width, height = await service.worker.inspect_picture(data, f"face-{secrets.token_hex(8)}")
+            async with service.probing:
+                width, height = await service.worker.inspect_picture(data, f"face-{secrets.token_hex(8)}")
         except MediaError as error:
             failures.append(_failure(index, "InvalidParameterValue.PicFormatError", str(error)))
             continue

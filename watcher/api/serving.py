@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ipaddress
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -47,7 +49,8 @@ class Callers:
         return len(self._known)
 
 
-def _tls(settings: ApiSettings) -> ssl.SSLContext | None:
+def tls(settings: ApiSettings) -> ssl.SSLContext | None:
+    """How TLS is spoken, where it is; raises ConfigurationError."""
     if settings.certificate is None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -57,6 +60,12 @@ def _tls(settings: ApiSettings) -> ssl.SSLContext | None:
     except (OSError, ssl.SSLError) as error:
         raise ConfigurationError([Problem("api.certificate", f"can't be used: {error}")]) from None
     return context
+
+
+def _is_loopback(host: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
 
 
 @asynccontextmanager
@@ -69,7 +78,7 @@ async def serving(service: Service, callers: Callers) -> AsyncIterator[None]:
     from aiohttp import web  # noqa: PLC0415  a fifth of a second, for those who serve
 
     host, _, port = settings.listen.rpartition(":")
-    context = _tls(settings)
+    context = tls(settings)
     await callers.load()
     api = Api(service, callers.find)
     server = web.Server(api.handle, keepalive_timeout=IDLE, max_line_size=LONGEST_LINE, max_field_size=LONGEST_LINE)
@@ -80,6 +89,8 @@ async def serving(service: Service, callers: Callers) -> AsyncIterator[None]:
         raise ConfigurationError([Problem("api.listen", f"{settings.listen} can't be listened on: {error}")]) from None
     scheme = "https" if context is not None else "http"
     _log.info("serving the API", address=f"{scheme}://{settings.listen}", credentials=len(callers))
+    if context is None and not _is_loopback(host.strip("[]")):
+        _log.warning("the API is not on loopback and speaks no TLS: put a proxy before it, or set api.certificate")
     if not len(callers):
         _log.warning("no credentials: nobody can call the API; make some with `watcher credentials create`")
     try:

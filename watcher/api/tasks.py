@@ -37,8 +37,6 @@ REACH = 168 * 3600.0
 LONGEST_SESSION_ID, LONGEST_SESSION_CONTEXT = 50, 1000
 PROBE_TIME = {"": 20.0, "slow": 50.0}
 """Seconds that DescribeMediaMetaData takes at most, by its mode; clients wait for sixty."""
-PROBES = 2
-_probing = asyncio.Semaphore(PROBES)
 
 
 async def process_media(service: Service, call: Call[ProcessMedia]) -> Body:
@@ -161,7 +159,7 @@ async def describe_task_detail(service: Service, call: Call[TaskById]) -> Body:
         "WorkflowTask": None if scheduled else shown,
         "LiveStreamProcessTask": None,
         "ExtractBlindWatermarkTask": None,
-        "TaskNotifyConfig": wire.encode(config.model_copy(update={"notify_key": ""})) if config else None,
+        "TaskNotifyConfig": wire.encode(config) if config else None,
         "TasksPriority": task.priority,
         "SessionId": task.session_id,
         "SessionContext": task.session_context,
@@ -294,7 +292,7 @@ async def describe_media_meta_data(service: Service, call: Call[DescribeMediaMet
         message = f"InputInfo: there is no storage {bucket[:80]!r} in the settings of this service"
         raise RequestError("InvalidParameterValue.SrcFile", message)
     try:
-        async with asyncio.timeout(PROBE_TIME[call.request.mode]), _probing:
+        async with asyncio.timeout(PROBE_TIME[call.request.mode]), service.probing:
             info = await storage.head(key)
             facts = await service.worker.inspect(info, f"probe-{secrets.token_hex(8)}")
     except TimeoutError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +13,6 @@ from watcher.api.checks import buckets_of
 from watcher.catalog import TemplateFacts
 from watcher.errors import MediaError, Problem
 from watcher.model.dress import WatermarkTemplate
-from watcher.model.objects import digest
 from watcher.model.templates import TranscodeTemplate
 from watcher.mps import wire
 from watcher.mps.events import iso
@@ -57,7 +57,8 @@ async def _checked(service: Service, template: AnyTemplate) -> None:
         return
     content = template.image_template.content
     try:
-        await service.worker.inspect_picture(content, f"watermark-{digest(content.hex()).hex()}")
+        async with service.probing:
+            await service.worker.inspect_picture(content, f"watermark-{secrets.token_hex(8)}")
     except MediaError as error:
         message = f"ImageTemplate.ImageContent: is no picture that can be read: {error}"
         raise RequestError("InvalidParameterValue.ImageContent", message) from None

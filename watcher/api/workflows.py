@@ -9,9 +9,8 @@ from watcher.api.checks import check_reachable, check_triggered
 from watcher.errors import Problem
 from watcher.model.activities import predecessors
 from watcher.model.order import Order, TaskKind
-from watcher.model.orders import Triggered
 from watcher.model.schedule import Schedule
-from watcher.model.workflow import Workflow
+from watcher.model.workflow import Triggered, Workflow
 from watcher.mps import wire
 from watcher.mps.events import iso
 from watcher.mps.faults import RequestError, fault_of
@@ -179,9 +178,7 @@ def _output_storage(order: Order) -> Body | None:
 
 
 def _notify(order: Order) -> Body | None:
-    """The key is not shown: whoever sees it could sign events."""
-    config = order.task_notify_config
-    return wire.encode(config.model_copy(update={"notify_key": ""})) if config is not None else None
+    return wire.encode(order.task_notify_config) if order.task_notify_config is not None else None
 
 
 def _workflow_info(item: StoredWorkflow) -> Body:

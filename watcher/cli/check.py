@@ -7,11 +7,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from watcher import catalog, daemon, settings
+from watcher.api import serving
 from watcher.cli.console import err, out, safe
 from watcher.errors import ConfigurationError, Problem, WatcherError
 from watcher.media import ffmpeg, fonts
 from watcher.mps import files
 from watcher.settings import Settings
+from watcher.state.store import State
 
 TIMEOUT = 20.0
 
@@ -43,6 +45,7 @@ async def check(config: Path | None) -> int:
     if configured is not None:
         _workflows(configured, report)
         await _media(configured, report)
+        await _api(configured, report)
         await _outside(configured, report)
     if report.mistakes:
         err.print(f"[red]{report.mistakes} mistake{'s' if report.mistakes > 1 else ''}[/]")
@@ -105,6 +108,26 @@ async def _media(configured: Settings, report: _Report) -> None:
     if contained.kind != "bubblewrap":
         advice = "install bubblewrap (and allow user namespaces) to run ffmpeg without network and without your files"
         report.problem(Problem("media.containment", advice, warning=True))
+
+
+async def _api(configured: Settings, report: _Report) -> None:
+    given = configured.api
+    if given.listen is None:
+        return
+    try:
+        context = serving.tls(given)
+    except ConfigurationError as error:
+        for problem in error.problems:
+            report.problem(problem)
+        return
+    count = len(given.credentials)
+    if configured.database.exists():
+        async with State(configured.database) as state:
+            count += len(await state.credentials.list())
+    report.fine(f"api {'https' if context else 'http'}://{given.listen}", f"{count} key pairs")
+    if not count:
+        advice = "nobody can call the API: `watcher credentials create` makes a key pair"
+        report.problem(Problem("api.credentials", advice, warning=True))
 
 
 async def _outside(configured: Settings, report: _Report) -> None:

@@ -24,13 +24,14 @@ from watcher.state.store import State
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
-MARKS = {"SUCCESS": "[green]✓[/]", "FAIL": "[red]✗[/]", "PROCESSING": "[yellow]…[/]"}
+MARKS = {"SUCCESS": "[green]✓[/]", "FAIL": "[red]✗[/]", "PROCESSING": "[yellow]…[/]", "SKIP": "[dim]·[/]"}
 KIND_NAMES = {
-    "transcode": "transcode",
     "snapshot_by_time_offset": "snapshots",
     "sample_snapshot": "sampled snapshots",
-    "image_sprite": "image sprite",
+    "adaptive_dynamic_streaming": "ladder",
+    "exec_rules": "rules",
 }
+"""What sub-tasks are called for a person, where it is not the name of their kind."""
 
 
 def load(config: Path | None) -> Settings:
@@ -104,7 +105,8 @@ def ago(moment: float | None) -> str:
 def step_label(task: Task, index: int) -> str:
     """A sub-task for a person: its kind and its template."""
     step = task.order.steps[index]
-    return f"{KIND_NAMES[step.kind]} {step.definition or 'raw'}"
+    name = KIND_NAMES.get(step.kind, step.kind.replace("_", " "))
+    return name if step.kind in ("exec_rules", "command") else f"{name} {step.definition or 'raw'}"
 
 
 def outputs_of(task: Task) -> list[tuple[int, str, str]]:

@@ -13,7 +13,7 @@ from watcher.cli import console
 from watcher.destinations import describe
 from watcher.errors import PermanentError
 from watcher.model.task import Status, Task
-from watcher.mps.events import workflow_task
+from watcher.mps.events import task_object
 from watcher.state.store import State
 
 _COLOURS = {"WAITING": "dim", "PROCESSING": "yellow", "FINISH": "green"}
@@ -40,7 +40,7 @@ async def show_list(config: Path | None, status: str | None, limit: int) -> None
         took = f"{task.finish_time - task.begin_time:.1f} s" if task.finish_time and task.begin_time else ""
         table.add_row(
             task.task_id.rpartition("-")[2][:12],
-            console.safe(task.order.name),
+            console.safe(task.order.name) or "[dim](request)[/]",
             console.safe(task.source.uri),
             _verdict(task),
             console.ago(task.create_time),
@@ -65,11 +65,12 @@ async def show(config: Path | None, task_id: str, *, as_json: bool) -> None:
         task = await _find(state, task_id)
         deliveries = await state.outbox.of_task(task.task_id)
     if as_json:
-        console.out.print_json(json.dumps(workflow_task(task)))
+        console.out.print_json(json.dumps(task_object(task)))
         return
     console.out.print(f"[bold]{task.task_id}[/]  {_verdict(task)}")
-    source, name = task.source, console.safe(task.order.name)
-    console.out.print(f"workflow {name} ({task.workflow_id}), priority {task.priority}, attempt {task.attempts}")
+    source = task.source
+    origin = f"workflow {console.safe(task.order.name)} ({task.workflow_id})" if task.workflow_id else "request"
+    console.out.print(f"{origin}, priority {task.priority}, attempt {task.attempts}{', offline' * task.offline}")
     console.out.print(
         f"source   {console.safe(source.uri)}  {console.human_size(source.size)}  {console.safe(source.identity)}"
     )

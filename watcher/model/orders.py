@@ -8,10 +8,7 @@ from typing import Any
 from watcher.model.media_request import MediaRequest
 from watcher.model.order import Order
 from watcher.model.schedule import Schedule
-from watcher.model.workflow import Workflow
-
-Triggered = Workflow | Schedule
-"""An order that waits for objects."""
+from watcher.model.workflow import Triggered, Workflow
 
 
 def parse_order(body: Mapping[str, Any]) -> Order:

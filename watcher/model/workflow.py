@@ -106,16 +106,33 @@ class Trigger(Value):
         return DEFAULT_COS_FORMATS if self.type == "CosFileUpload" else None
 
 
-class Workflow(Order):
-    """A CreateWorkflow body plus two members of our own, ``Enabled`` and ``AcceptOutputs``."""
+class Triggered(Order):
+    """What waits for objects: a workflow or a schedule. Two members are ours."""
+
+    trigger: Trigger
+    enabled: bool = False
+    """Ours. Nothing happens until it is enabled."""
+    accept_outputs: bool = False
+    """Ours. Objects that watcher itself wrote may start it (never one of its own)."""
+
+    @property
+    def input_type(self) -> InputType:
+        return self.trigger.input_type
+
+    @property
+    def region(self) -> str:
+        return self.trigger.region
+
+    @property
+    def input_bucket(self) -> str:
+        return self.trigger.bucket
+
+
+class Workflow(Triggered):
+    """A CreateWorkflow body."""
 
     workflow_name: str = Field(min_length=1, max_length=128)
-    trigger: Trigger
     task_priority: Priority = 0
-    enabled: bool = False
-    """Ours. A workflow does nothing until it is enabled."""
-    accept_outputs: bool = False
-    """Ours. Objects that watcher itself wrote may start this workflow (never one of its own)."""
 
     @model_validator(mode="after")
     def _does_something(self) -> Workflow:
@@ -130,15 +147,3 @@ class Workflow(Order):
     @property
     def priority(self) -> int:
         return self.task_priority
-
-    @property
-    def input_type(self) -> InputType:
-        return self.trigger.input_type
-
-    @property
-    def region(self) -> str:
-        return self.trigger.region
-
-    @property
-    def input_bucket(self) -> str:
-        return self.trigger.bucket

@@ -11,10 +11,9 @@ from watcher import yamlfile
 from watcher.errors import ConfigurationError, Problem
 from watcher.model.inputs import StepInput
 from watcher.model.order import Order
-from watcher.model.orders import Triggered
 from watcher.model.output_path import problems_of
 from watcher.model.schedule import Schedule
-from watcher.model.workflow import Workflow
+from watcher.model.workflow import Triggered, Workflow
 from watcher.mps import wire
 from watcher.mps.families import TABLE, AnyTemplate
 

@@ -88,6 +88,8 @@ _INTERNAL = frozenset({"trusted"})
 
 LONGEST_NAME = 64
 """Characters of a member's name that are looked at; there are none as long."""
+_SECRET = frozenset({"notify_key", "simple_aes_drm"})
+"""Members that are written empty: events and answers go to many."""
 _HIDDEN = _OURS | _INTERNAL
 
 _WHAT_TO_DO = {
@@ -115,13 +117,19 @@ def encode(value: Any) -> Any:
     """A model's plain data with wire names."""
     if isinstance(value, dict):
         return {
-            to_wire(key): encode(item)
+            to_wire(key): _blank(key, item) if key in _SECRET else encode(item)
             for key, item in value.items()
             if not (key in _HIDDEN and (key in _INTERNAL or not item))
         }
     if isinstance(value, list | tuple):
         return [encode(item) for item in value]
     return encode(value.model_dump()) if isinstance(value, BaseModel) else value
+
+
+def _blank(key: str, item: Any) -> Any:
+    if not isinstance(item, dict):
+        return item and ""
+    return {to_wire(name): encode(value) if name == "uri" else "" for name, value in item.items()}
 
 
 def decode(model: type[M], body: object, path: str = "") -> M:

@@ -14,7 +14,8 @@ from sqlalchemy.exc import IntegrityError
 
 from watcher.errors import ConfigurationError, PermanentError, Problem
 from watcher.model.order import TaskKind
-from watcher.model.orders import Triggered, parse_triggered
+from watcher.model.orders import parse_triggered
+from watcher.model.workflow import Triggered
 from watcher.state import schema
 from watcher.state.database import Database
 from watcher.state.ledger import Match
