@@ -18,6 +18,7 @@ from watcher.media.probe import Probe
 from watcher.media.workdir import WorkRoot
 from watcher.model.inputs import MediaProcessTask
 from watcher.model.objects import ObjectInfo
+from watcher.model.order import Order
 from watcher.model.task import StepResult, Task
 from watcher.model.templates import FAMILIES
 from watcher.model.unit import Outcome
@@ -90,8 +91,12 @@ class Bench:
                 "trusted": True,
             }
         )
+        return await self.run_order(workflow, key)
+
+    async def run_order(self, order: Order, key: str) -> Outcome:
+        """One unit over an object of the bucket, whatever it is to do."""
         info = await self.storage.head(key)
-        task = Task("t-1", 7, workflow, info, "PROCESSING", 0, (), time.time())
+        task = Task("t-1", 7, order, info, "PROCESSING", 0, (), time.time())
         unit = planning.plan(task, self.templates, self.worker.storages)
         self.registry = Registry()
         return await self.worker.perform(unit, self.registry, self)

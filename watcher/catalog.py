@@ -175,6 +175,7 @@ _PRODUCED = {
     "waveform": _PICTURES,
     "command": set[str](),
     "exec_rules": set[str](),
+    "image": set[str](),
 }
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from watcher.errors import AccessRefused, MediaError, ObjectNotFound, ObjectSuperseded, PermanentError
+from watcher.media.graph import DEMUXERS
 from watcher.media.probe import Probe
 from watcher.media.ranges import Ranges
 from watcher.model.media_info import MediaInfo
@@ -34,6 +35,8 @@ class Opening:
     probe: Probe
     path: Path
     on_fetched: Callable[[float], None] = _nobody
+    demuxers: str = DEMUXERS
+    """What it may be."""
     ranges: Ranges | None = field(default=None, init=False)
     """How parts of it are read, where that does."""
     _fetched: bool = field(default=False, init=False)
@@ -50,12 +53,12 @@ class Opening:
         if parts and self.storage.far and self.source.size >= WORTH_RANGES:
             self.ranges = Ranges(self.source.size, partial(self.storage.read, self.source))
             try:
-                return await self.probe.source(self.ranges)
+                return await self.probe.source(self.ranges, self.demuxers)
             except MediaError:
                 # What a probe says of a file that it has all of is to be believed.
                 self.ranges = None
         await self.fetch()
-        return await self.probe.source(self.path)
+        return await self.probe.source(self.path, self.demuxers)
 
     async def fetch(self) -> None:
         """Have all of it here, once."""

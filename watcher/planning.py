@@ -18,6 +18,8 @@ from watcher.model.unit import PlannedStep, Unit
 from watcher.mps.files import Templates
 from watcher.storage.base import Storage
 
+WITHOUT_TEMPLATE = ("command", "exec_rules", "image")
+
 
 def plan(task: Task, templates: Templates, storages: Mapping[str, Storage]) -> Unit:
     """Resolve everything a task names: templates, storages, directories (contract workflows.md, section 5.1)."""
@@ -46,7 +48,7 @@ def _plan_step(
     template = raw if step.definition == 0 and raw is not None else cast("Template | None", found)
     if step.kind == "command" and not order.trusted:
         return replace(planned, problem=("InvalidInput", "CommandTaskSet is for workflow files on this machine only"))
-    if step.kind in ("command", "exec_rules"):
+    if step.kind in WITHOUT_TEMPLATE:
         return planned
     if template is None:
         message = f"there is no template {step.definition} for this kind of sub-task"

@@ -149,7 +149,9 @@ class _Performance:
         self._out.mkdir()
         self._sending = Sending(worker.storages, registry, unit, self._out)
         storage = worker.storages[unit.source.storage]
-        self._opening = Opening(storage, unit.source, worker.probe, self._source, self._on_fetched)
+        about_a_picture = all(planned.spec.kind == "image" for planned in unit.steps)
+        demuxers = graph.PICTURE_DEMUXERS if about_a_picture else graph.DEMUXERS
+        self._opening = Opening(storage, unit.source, worker.probe, self._source, self._on_fetched, demuxers)
         self._taken = {(unit.source.storage, unit.source.key): "the source object"}
         self._metadata: dict[str, Any] | None = None
         now = time.time()

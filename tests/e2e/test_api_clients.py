@@ -49,6 +49,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, clips: Path) -> Iterator[Se
     for name in ("in", "out"):
         (root / name).mkdir()
     parts.make_clip(root / "in" / "clip.mp4", seconds=2)
+    Image.new("RGB", (120, 80), "teal").save(root / "in" / "picture.png")
     ports = parts.free_port(), parts.free_port()
     daemons = []
     for number, (port, tls) in enumerate(zip(ports, (False, True), strict=True)):
@@ -130,11 +131,12 @@ SOURCE = {"Type": "COS", "CosInputInfo": {"Bucket": IN, "Region": "ap-guangzhou"
 TO = {"Type": "COS", "CosOutputStorage": {"Bucket": OUT, "Region": "ap-guangzhou"}}
 
 
-def conform(call: Caller, name: str, wait: Callable[[str], dict[str, Any]]) -> None:
+def conform(call: Caller, name: str, wait: Callable[..., dict[str, Any]]) -> None:
     """All actions, each with what it is for and with what it refuses."""
     workflows(call, name)
     schedules(call, name)
     tasks(call, name, wait)
+    pictures(call, name, wait)
     templates(call, name)
     samples(call, name)
 
@@ -215,7 +217,7 @@ def schedules(call: Caller, name: str) -> None:
         assert call.refused(action, ScheduleId=number) == "ResourceNotFound.TemplateNotExist"
 
 
-def tasks(call: Caller, name: str, wait: Callable[[str], dict[str, Any]]) -> None:
+def tasks(call: Caller, name: str, wait: Callable[..., dict[str, Any]]) -> None:
     asked = {"InputInfo": SOURCE, "OutputStorage": TO, "MediaProcessTask": SNAPSHOT}
     once = {"SessionId": f"session-{name}", "SessionContext": "order 42 ✓"}
     task = call("ProcessMedia", **asked, **once, OutputDir=f"/{name}/", TasksPriority=2)["TaskId"]
@@ -270,6 +272,22 @@ def tasks(call: Caller, name: str, wait: Callable[[str], dict[str, Any]]) -> Non
     facts = call("DescribeMediaMetaData", InputInfo=SOURCE)["MetaData"]
     assert (facts["Width"], facts["Height"], facts["VideoStreamSet"][0]["Codec"]) == (320, 180, "h264")
     assert call.refused("DescribeMediaMetaData", InputInfo=absent) == "InvalidParameterValue.SrcFile"
+
+
+def pictures(call: Caller, name: str, wait: Callable[..., dict[str, Any]]) -> None:
+    drawn = {"Type": "COS", "CosInputInfo": {"Bucket": IN, "Region": "ap-guangzhou", "Object": "/picture.png"}}
+    wanted = {"EncodeConfig": {"Format": "JPEG", "Quality": 80}}
+    image = call("ProcessImage", InputInfo=drawn, ImageTask=wanted, OutputStorage=TO, OutputDir=f"/{name}/")["TaskId"]
+    shown = wait(image, "DescribeImageTaskDetail")
+    call.called |= {"DescribeImageTaskDetail"}
+    assert (shown["Status"], shown["ErrCode"], shown["ErrMsg"]) == ("FINISH", 0, "")
+    assert shown["ImageProcessTaskResultSet"][0]["Output"]["Path"] == f"/{name}/picture.jpg"
+    assert shown["ImageTask"]["EncodeConfig"]["Quality"] == 80
+    assert call("DescribeImageTasks", Status="FINISH")["TotalCount"] >= 1
+    assert call.refused("DescribeTaskDetail", TaskId=image) == "ResourceNotFound"
+    assert call.refused("DescribeImageTaskDetail", TaskId="nobody") == "ResourceNotFound"
+    bad = {"EncodeConfig": {"Format": "TIFF"}}
+    assert call.refused("ProcessImage", InputInfo=drawn, ImageTask=bad) == "InvalidParameterValue"
 
 
 VIDEO = {"Codec": "h264", "Fps": 25, "Bitrate": 400, "Height": 360}
@@ -408,13 +426,13 @@ def samples(call: Caller, name: str) -> None:
     assert call.refused("DeletePersonSample", PersonId=person) == "ResourceNotFound.Person"
 
 
-def _waiting(endpoint: Endpoint, client: Client) -> Callable[[str], dict[str, Any]]:
+def _waiting(endpoint: Endpoint, client: Client) -> Callable[..., dict[str, Any]]:
     """Waits by the plain client: the one under test is asked at the end only, since tccli is slow to start."""
     watching = PythonClient(endpoint)
 
-    def wait(task_id: str) -> dict[str, Any]:
-        parts.wait_for(lambda: watching.call("DescribeTaskDetail", TaskId=task_id)["Status"] == "FINISH", 60)
-        return client.call("DescribeTaskDetail", TaskId=task_id)
+    def wait(task_id: str, action: str = "DescribeTaskDetail") -> dict[str, Any]:
+        parts.wait_for(lambda: watching.call(action, TaskId=task_id)["Status"] == "FINISH", 60)
+        return client.call(action, TaskId=task_id)
 
     return wait
 

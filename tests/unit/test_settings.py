@@ -122,8 +122,8 @@ def test_types_are_file_names() -> None:
     assert plugin.names("sources") == ["folder", "memory", "s3_poll", "sqs"]
     assert plugin.names("notifiers") == ["directory", "memory", "mqtt", "sqs", "webhook"]
     assert plugin.names("executors") == ["embedded"]
-    steps = ["adaptive_dynamic_streaming", "animated_graphic", "command", "image_sprite", "sample_snapshot"]
-    assert plugin.names("steps") == [*steps, "snapshot_by_time_offset", "transcode", "waveform"]
+    steps = ["adaptive_dynamic_streaming", "animated_graphic", "command", "image", "image_sprite"]
+    assert plugin.names("steps") == [*steps, "sample_snapshot", "snapshot_by_time_offset", "transcode", "waveform"]
 
 
 def test_every_option_is_described() -> None:

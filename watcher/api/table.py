@@ -10,7 +10,7 @@ ACTIONS: dict[str, Action] = {
 }
 
 LATER = """
-    EditMedia ProcessImage DescribeImageTaskDetail DescribeImageTasks DescribeUsageData RecognizeAudio TextTranslation
+    EditMedia DescribeUsageData RecognizeAudio TextTranslation
     DetectVideoSubtitleArea
     CreateSmartSubtitleTemplate ModifySmartSubtitleTemplate DeleteSmartSubtitleTemplate DescribeSmartSubtitleTemplates
     CreateSubtitleEmbedTemplate ModifySubtitleEmbedTemplate DeleteSubtitleEmbedTemplate DescribeSubtitleEmbedTemplates

@@ -1,4 +1,4 @@
-"""ProcessMedia, DescribeTaskDetail, DescribeTasks, ManageTask, ParseNotification, DescribeMediaMetaData (tasks.md)."""
+"""ProcessMedia, ProcessImage, DescribeTaskDetail, DescribeTasks, ManageTask, ParseNotification … (tasks.md)."""
 
 from __future__ import annotations
 
@@ -14,23 +14,25 @@ from pydantic import ValidationError
 from watcher.api.base import Body, Call, Rights, Service, action
 from watcher.api.checks import check_order
 from watcher.errors import MediaError, PermanentError, Problem
+from watcher.model.image_request import ImageRequest
 from watcher.model.media_request import MediaRequest
 from watcher.model.objects import URL, ObjectInfo
 from watcher.model.resources import OutputStorage
 from watcher.model.schedule import Schedule
 from watcher.model.task import Task
 from watcher.mps import wire
-from watcher.mps.events import iso, task_object
+from watcher.mps.events import input_info, iso, task_object
 from watcher.mps.faults import RequestError, fault_of
 from watcher.mps.requests import (
     DescribeMediaMetaData,
     DescribeTasks,
     ManageTask,
     ParseNotification,
+    ProcessImage,
     ProcessMedia,
     TaskById,
 )
-from watcher.state.tasks import NewRequest, SessionUsedError, TaskFilter
+from watcher.state.tasks import NewRequest, SessionUsedError, TaskFilter, TaskPage
 
 REACH = 168 * 3600.0
 """Seconds that DescribeTasks looks back (contract tasks.md, section 4)."""
@@ -106,10 +108,15 @@ def _order(service: Service, call: Call[ProcessMedia]) -> MediaRequest:
     try:
         return MediaRequest(**values)
     except ValidationError as error:
-        raise fault_of(
-            Problem("OutputStorage", str(item["msg"]).removeprefix("Value error, "), kind="missing")
-            for item in error.errors(include_url=False)
-        ) from None
+        raise _no_storage(error) from None
+
+
+def _no_storage(error: ValidationError) -> RequestError:
+    """The one mistake that shows only when a request's members are put together."""
+    return fault_of(
+        Problem("OutputStorage", str(item["msg"]).removeprefix("Value error, "), kind="missing")
+        for item in error.errors(include_url=False)
+    )
 
 
 def _schedule(service: Service, call: Call[Any], number: int) -> Schedule:
@@ -143,9 +150,54 @@ async def _task(service: Service, call: Call[Any], task_id: str) -> Task:
     return task
 
 
+async def process_image(service: Service, call: Call[ProcessImage]) -> Body:
+    """A task over one picture."""
+    request = call.request
+    try:
+        order = ImageRequest(**{name: getattr(request, name) for name in type(request).model_fields})
+    except ValidationError as error:
+        raise _no_storage(error) from None
+    check_order(call.caller, order)
+    new = NewRequest(order, ObjectInfo.named(*request.input_info.place))
+    task_id = await service.state.tasks.submit_request(new, call.now)
+    service.wake()
+    return {"TaskId": task_id}
+
+
+async def describe_image_task_detail(service: Service, call: Call[TaskById]) -> Body:
+    """One task over a picture, with its result."""
+    task = await _task(service, call, call.request.task_id)
+    if task.order.kind != "ImageTask":
+        raise RequestError("ResourceNotFound", f"TaskId: {task.task_id!r} is no task over a picture")
+    return task_object(task)
+
+
+async def describe_image_tasks(service: Service, call: Call[DescribeTasks]) -> Body:
+    """Tasks over pictures of one status, newest first."""
+    found = await _page(service, call, pictures=True)
+    return {
+        "TotalCount": found.total,
+        "ScrollToken": _token(found.following) if found.following is not None and call.request.limit else "",
+        "TaskSet": [
+            {
+                "TaskId": task.task_id,
+                "Status": task.status,
+                "Input": input_info(task),
+                "CreateTime": iso(task.create_time),
+                "BeginProcessTime": iso(task.begin_time),
+                "FinishTime": iso(task.finish_time),
+                "SubTaskHasFailed": task.failed,
+            }
+            for task in found.tasks
+        ],
+    }
+
+
 async def describe_task_detail(service: Service, call: Call[TaskById]) -> Body:
     """One task with its results."""
     task = await _task(service, call, call.request.task_id)
+    if task.order.kind == "ImageTask":
+        raise RequestError("ResourceNotFound", "TaskId: it is about a picture; ask DescribeImageTaskDetail")
     config = task.order.task_notify_config
     scheduled = task.order.kind == "ScheduleTask"
     shown = task_object(task)
@@ -171,6 +223,15 @@ async def describe_task_detail(service: Service, call: Call[TaskById]) -> Body:
 
 async def describe_tasks(service: Service, call: Call[DescribeTasks]) -> Body:
     """Tasks of one status, newest first."""
+    found = await _page(service, call)
+    return {
+        "TaskSet": [_simple(task) for task in found.tasks],
+        "ScrollToken": _token(found.following) if found.following is not None and call.request.limit else "",
+        "TotalCount": found.total,
+    }
+
+
+async def _page(service: Service, call: Call[DescribeTasks], *, pictures: bool = False) -> TaskPage:
     request = call.request
     start = _seconds(request.start_time)
     reach = call.now - REACH
@@ -180,13 +241,9 @@ async def describe_tasks(service: Service, call: Call[DescribeTasks]) -> Body:
         start=max(start, reach) if start is not None else reach,
         end=_seconds(request.end_time),
         storages=None if call.caller.everywhere else _seen_storages(service, call),
+        pictures=pictures,
     )
-    found = await service.state.tasks.page(wanted, before=_read_token(request.scroll_token), limit=request.limit)
-    return {
-        "TaskSet": [_simple(task) for task in found.tasks],
-        "ScrollToken": _token(found.following) if found.following is not None and request.limit else "",
-        "TotalCount": found.total,
-    }
+    return await service.state.tasks.page(wanted, before=_read_token(request.scroll_token), limit=request.limit)
 
 
 def _seen_storages(service: Service, call: Call[Any]) -> tuple[str, ...]:
@@ -307,6 +364,9 @@ ACTIONS = (
     action("ProcessMedia", 100, Rights.OPERATOR, ProcessMedia, process_media),
     action("DescribeTaskDetail", 100, Rights.READ, TaskById, describe_task_detail),
     action("DescribeTasks", 100, Rights.READ, DescribeTasks, describe_tasks, codes=frozenset({"Limit"})),
+    action("ProcessImage", 20, Rights.OPERATOR, ProcessImage, process_image),
+    action("DescribeImageTaskDetail", 20, Rights.READ, TaskById, describe_image_task_detail),
+    action("DescribeImageTasks", 20, Rights.READ, DescribeTasks, describe_image_tasks, codes=frozenset({"Limit"})),
     action("ManageTask", 20, Rights.OPERATOR, ManageTask, manage_task),
     action("ParseNotification", 20, Rights.READ, ParseNotification, parse_notification),
     action("DescribeMediaMetaData", 20, Rights.READ, DescribeMediaMetaData, describe_media_meta_data),

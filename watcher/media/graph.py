@@ -34,8 +34,8 @@ DEMUXERS = (
     "mov,mp3,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,rm,truehd,tta,vc1,w64,wav,wv,y4m"
 )
 """Real containers only: nothing that refers to another file or address (hls, dash, concat, image2 …)."""
-PICTURE_DEMUXERS = "png_pipe,jpeg_pipe,gif,apng,webp_pipe"
-"""What the picture of a watermark may be."""
+PICTURE_DEMUXERS = "png_pipe,jpeg_pipe,gif,apng,webp_pipe,bmp_pipe"
+"""What a picture may be: that of a watermark, or the source of a task that is about a picture."""
 SUBTITLE_DEMUXERS = "srt,webvtt,ass"
 
 MAX_PIXELS = 8192 * 8192
@@ -164,7 +164,10 @@ class _Command:
         return [*start(), *inputs, "-map", f"{number}:v:0", "-c:v", "copy", *tag, *outputs]
 
     def _source(self, source: str) -> list[str]:
-        arguments = [*self._machine.input, *open_arguments(OPEN_OPTIONS), "-max_pixels", str(MAX_PIXELS)]
+        # A source that was opened as a picture is opened as one again; which may be is for the probe to decide.
+        picture = self._media.container in PICTURE_DEMUXERS.split(",")
+        opened = OPEN_OPTIONS | ({"format_whitelist": PICTURE_DEMUXERS} if picture else {})
+        arguments = [*self._machine.input, *open_arguments(opened), "-max_pixels", str(MAX_PIXELS)]
         if self._window.start:
             arguments += ["-ss", filters.seconds(self._window.start)]
         if self._window.end is not None:

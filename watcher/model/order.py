@@ -13,7 +13,7 @@ from watcher.model.inputs import MediaProcessTask, StepInput
 from watcher.model.resources import HttpAddress, OutputStorage
 
 InputType = Literal["COS", "AWS-S3", "URL"]
-TaskKind = Literal["WorkflowTask", "ScheduleTask"]
+TaskKind = Literal["WorkflowTask", "ScheduleTask", "ImageTask"]
 Priority = Annotated[int, Field(ge=-10, le=10)]
 
 

@@ -7,6 +7,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+from watcher.model.image_request import ImageRequest
 from watcher.model.task import StepResult, Task, error_number
 from watcher.mps import wire
 
@@ -135,8 +136,38 @@ def schedule_task(task: Task) -> dict[str, Any]:
     }
 
 
+def image_task(task: Task) -> dict[str, Any]:
+    """The members of DescribeImageTaskDetail; in an event, ours, since the model has none for pictures."""
+    order = task.order
+    assert isinstance(order, ImageRequest)  # noqa: S101  by its kind
+    return {
+        "TaskType": "WorkflowTask",
+        "Status": task.status,
+        "ErrCode": task.code or max((error_number(result.code) for result in task.results), default=0),
+        "ErrMsg": next((result.code for result in task.results if result.code), ""),
+        "Message": task.message or next((result.message for result in task.results if result.message), ""),
+        "ImageProcessTaskResultSet": [
+            {
+                "Status": result.status,
+                "ErrMsg": result.code,
+                "Message": result.message or ("SUCCESS" if result.status == "SUCCESS" else ""),
+                "Output": wire.encode(result.output) if result.output is not None else None,
+                "Progress": result.progress,
+            }
+            for result in task.results
+        ],
+        "CreateTime": iso(task.create_time),
+        "FinishTime": iso(task.finish_time),
+        "Definition": 0,
+        "ImageTask": wire.encode(order.image_task),
+        "InputInfo": input_info(task),
+    }
+
+
 def task_object(task: Task) -> dict[str, Any]:
     """The task as its kind has it."""
+    if task.order.kind == "ImageTask":
+        return image_task(task)
     return schedule_task(task) if task.order.kind == "ScheduleTask" else workflow_task(task)
 
 
@@ -155,7 +186,7 @@ def task_event(task: Task, event_id: str) -> dict[str, Any]:
         "SessionId": task.session_id,
         "SessionContext": task.session_context,
     }
-    body["ScheduleTaskEvent" if task.order.kind == "ScheduleTask" else "WorkflowTaskEvent"] = task_object(task)
+    body[f"{task.order.kind}Event"] = task_object(task)
     return body
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from watcher.model.base import Value
+from watcher.model.image_request import ImageTask
 from watcher.model.inputs import MediaProcessTask
 from watcher.model.order import Directory, Priority, TaskNotifyConfig
 from watcher.model.resources import MediaInputInfo, OutputStorage
@@ -25,8 +26,17 @@ Limit = Annotated[int, Field(ge=0, le=100)]
 Text = Annotated[str, Field(max_length=64)]
 
 
-class Nothing(Value):
-    """No parameters."""
+def _moment(value: str) -> str:
+    try:
+        found = datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError(f"{value[:40]!r} is not a time in ISO 8601, e.g. 2026-11-20T08:00:00Z") from None
+    if found.tzinfo is None:
+        raise ValueError(f"{value[:40]!r} has no time zone; write e.g. 2026-11-20T08:00:00Z")
+    return value
+
+
+Moment = Annotated[str, AfterValidator(_moment)]
 
 
 class WorkflowById(Value):
@@ -89,23 +99,20 @@ class ProcessMedia(Value):
     skip_mate_data: Literal[0, 1] = 0
 
 
+class ProcessImage(Value):
+    """A picture made of a picture. ``output_dir`` and ``output_path`` as of other sub-tasks."""
+
+    input_info: MediaInputInfo
+    image_task: ImageTask
+    output_storage: OutputStorage | None = None
+    output_dir: Directory = ""
+    output_path: str | None = Field(default=None, max_length=1024)
+
+
 class TaskById(Value):
     """What DescribeTaskDetail names."""
 
     task_id: str = Field(min_length=1, max_length=256)
-
-
-def _moment(value: str) -> str:
-    try:
-        found = datetime.fromisoformat(value)
-    except ValueError:
-        raise ValueError(f"{value[:40]!r} is not a time in ISO 8601, e.g. 2026-11-20T08:00:00Z") from None
-    if found.tzinfo is None:
-        raise ValueError(f"{value[:40]!r} has no time zone; write e.g. 2026-11-20T08:00:00Z")
-    return value
-
-
-Moment = Annotated[str, AfterValidator(_moment)]
 
 
 class DescribeTasks(Value):

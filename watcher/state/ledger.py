@@ -155,6 +155,7 @@ def task_row(match: Match, info: ObjectInfo, lineage: tuple[int, ...], now: floa
         "task_id": task_id_of(match.workflow_id, info, match.kind),
         "workflow_id": match.workflow_id,
         "workflow_name": match.name,
+        "kind": match.kind,
         "plan": match.plan,
         "storage": info.storage,
         "key": info.key,

@@ -85,6 +85,7 @@ tasks = Table(
     Column("message", Text, nullable=False),
     Column("metadata", JSON),
     Column("results", JSON, nullable=False),
+    Column("kind", Text, nullable=False, server_default="WorkflowTask"),
     Column("session_id", Text, nullable=False, server_default=""),
     Column("session_context", Text, nullable=False, server_default=""),
     Column("offline", Boolean, nullable=False, server_default=text("0")),

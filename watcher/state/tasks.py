@@ -69,6 +69,8 @@ class TaskFilter:
     start: float | None = None
     end: float | None = None
     storages: Sequence[str] | None = None
+    pictures: bool | None = None
+    """Whether tasks about pictures are wanted, or the others; None is both."""
 
     def conditions(self) -> Iterator[ColumnElement[bool]]:
         """As parts of a query."""
@@ -83,6 +85,8 @@ class TaskFilter:
             yield table.c.create_time <= self.end
         if self.storages is not None:
             yield table.c.storage.in_(self.storages)
+        if self.pictures is not None:
+            yield (table.c.kind == "ImageTask") if self.pictures else (table.c.kind != "ImageTask")
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ CONTENT_TYPES = {
     "m3u8": "application/vnd.apple.mpegurl", "mp3": "audio/mpeg", "m4a": "audio/mp4", "flac": "audio/flac",
     "ogg": "audio/ogg", "wav": "audio/wav", "jpg": "image/jpeg", "png": "image/png", "webp": "image/webp",
     "vtt": "text/vtt; charset=utf-8", "webm": "video/webm", "mxf": "application/mxf", "gif": "image/gif",
-    "m4s": "video/iso.segment", "mpd": "application/dash+xml",
+    "bmp": "image/bmp", "m4s": "video/iso.segment", "mpd": "application/dash+xml",
 }  # fmt: skip
 
 IMAGE_CODECS = {

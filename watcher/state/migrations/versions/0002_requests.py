@@ -37,6 +37,7 @@ def upgrade() -> None:
     op.execute("delete from sqlite_sequence where name = 'workflows'")
     op.execute("update sqlite_sequence set name = 'workflows' where name = 'workflows_0001'")
     op.drop_table("workflows_0001")
+    op.add_column("tasks", sa.Column("kind", sa.Text(), nullable=False, server_default="WorkflowTask"))
     op.add_column("tasks", sa.Column("session_id", sa.Text(), nullable=False, server_default=""))
     op.add_column("tasks", sa.Column("session_context", sa.Text(), nullable=False, server_default=""))
     op.add_column("tasks", sa.Column("offline", sa.Boolean(), nullable=False, server_default=sa.text("0")))
@@ -109,7 +110,7 @@ def downgrade() -> None:
         op.drop_table(table)
     op.drop_index("tasks_queue", "tasks")
     op.create_index("tasks_queue", "tasks", ["status", sa.literal_column("priority DESC"), "seq"], unique=False)
-    for column in ("session_id", "session_context", "offline"):
+    for column in ("kind", "session_id", "session_context", "offline"):
         op.drop_column("tasks", column)
     op.execute("delete from workflows where kind <> 'WorkflowTask'")
     with op.batch_alter_table("workflows") as batch:
