@@ -94,6 +94,40 @@ def mosquitto(directory: Path, *lines: str, port: int | None = None) -> Iterator
         yield port
 
 
+@contextlib.contextmanager
+def rabbitmq(directory: Path) -> Iterator[int]:
+    """An AMQP broker; yields its port."""
+    program = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+    assert os.path.exists(program), "RabbitMQ is missing: run the tests by `bash .ci/test`, which installs it"
+    port = free_port()
+    (directory / "rabbitmq.conf").write_text(f"listeners.tcp.1 = 127.0.0.1:{port}\nloopback_users = none\n")
+    (directory / "plugins").write_text("[].")
+    environment = {
+        "RABBITMQ_NODENAME": f"watcher{port}@localhost",
+        "RABBITMQ_DIST_PORT": str(free_port()),
+        "ERL_EPMD_PORT": str(free_port()),
+        "RABBITMQ_MNESIA_BASE": str(directory / "mnesia"),
+        "RABBITMQ_LOG_BASE": str(directory / "log"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(directory / "plugins"),
+        "RABBITMQ_CONFIG_FILE": str(directory / "rabbitmq.conf"),
+        "HOME": str(directory),
+    }
+    process = subprocess.Popen(
+        [program], env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        wait_for(lambda: listens(port), 60, "RabbitMQ to listen")
+        yield port
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        # It starts a port mapper too, which would outlive it, and which goes only after it.
+        mapper = ["epmd", "-port", environment["ERL_EPMD_PORT"], "-kill"]
+        wait_for(lambda: subprocess.run(mapper, capture_output=True, check=False).returncode == 0, 20)
+
+
 @dataclasses.dataclass
 class Received:
     """One request that the receiver got."""

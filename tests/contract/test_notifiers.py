@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import aio_pika
 import aiomqtt
+import boto3
 import pytest
 import pytest_asyncio
 from pydantic import HttpUrl, SecretStr
 
 from tests import parts
-from watcher.errors import PermanentError, TransientError
-from watcher.notifiers import directory, memory, mqtt, webhook
+from watcher.errors import AccessRefused, PermanentError, TransientError
+from watcher.notifiers import amqp, directory, memory, mqtt, sqs, webhook
 from watcher.notifiers.base import Message, Notifier
 
 MESSAGE = Message("event-1", "1250000000-WorkflowTask-abc", "clips", json.dumps({"EventId": "event-1"}).encode())
@@ -30,8 +33,10 @@ class Case:
     arrived: Callable[[], list[bytes]]
 
 
-@pytest_asyncio.fixture(params=["memory", "directory", "webhook", "mqtt-5", "mqtt-3.1.1"])
-async def case(request: pytest.FixtureRequest, tmp_path: Path, receiver: parts.HttpReceiver) -> AsyncIterator[Case]:
+@pytest_asyncio.fixture(params=["memory", "directory", "webhook", "mqtt-5", "mqtt-3.1.1", "sqs", "amqp"])
+async def case(
+    request: pytest.FixtureRequest, tmp_path: Path, receiver: parts.HttpReceiver, moto: str, rabbit: int
+) -> AsyncIterator[Case]:
     """Each implementation in turn, with a real other side."""
     kind, _, version = request.param.partition("-")
     if kind == "memory":
@@ -43,6 +48,29 @@ async def case(request: pytest.FixtureRequest, tmp_path: Path, receiver: parts.H
     elif kind == "webhook":
         async with webhook.WebhookNotifier("w", webhook.Options(url=HttpUrl(receiver.url))) as hook:
             yield Case(hook, lambda: [request_.body for request_ in receiver.requests])
+    elif kind == "sqs":
+        queue = boto3.client("sqs", endpoint_url=moto, **SQS).create_queue(QueueName="q.fifo", Attributes=FIFO)
+        url = str(queue["QueueUrl"])
+        options = sqs.Options(queue_url=url, endpoint_url=moto, access_key="k", secret_key=SecretStr("s"))
+        async with sqs.SqsNotifier("s", options) as sender:
+            taken: list[bytes] = []
+            yield Case(sender, lambda: _taken(moto, url, taken))
+        boto3.client("sqs", endpoint_url=moto, **SQS).delete_queue(QueueUrl=url)
+    elif kind == "amqp":
+        read: list[bytes] = []
+        connection = await aio_pika.connect(port=rabbit)
+        channel = await connection.channel()
+        queue_of = await channel.declare_queue("events", durable=True)
+
+        async def take(message: aio_pika.abc.AbstractIncomingMessage) -> None:
+            read.append(message.body)
+            await message.ack()
+
+        await queue_of.consume(take)
+        given = amqp.Options(host="127.0.0.1", port=rabbit, routing_key="events")
+        async with amqp.AmqpNotifier("a", given) as publisher:
+            yield Case(publisher, lambda: read)
+        await connection.close()
     else:
         with parts.mosquitto(tmp_path) as port:
             got: list[bytes] = []
@@ -63,6 +91,26 @@ async def case(request: pytest.FixtureRequest, tmp_path: Path, receiver: parts.H
                 yield Case(broker, lambda: got)
             listener.cancel()
             await asyncio.wait([listener])
+
+
+SQS: dict[str, Any] = {"region_name": "us-east-1", "aws_access_key_id": "k", "aws_secret_access_key": "s"}
+FIFO = {"FifoQueue": "true"}
+
+
+def _taken(moto: str, url: str, taken: list[bytes]) -> list[bytes]:
+    """What came to a queue so far."""
+    client = boto3.client("sqs", endpoint_url=moto, **SQS)
+    for message in client.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
+        taken.append(message["Body"].encode())
+        client.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    return taken
+
+
+@pytest.fixture(scope="module")
+def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """RabbitMQ takes seconds to start: one for all."""
+    with parts.rabbitmq(tmp_path_factory.mktemp("rabbit")) as port:
+        yield port
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -198,3 +246,56 @@ async def test_directory_writes_an_event_once(tmp_path: Path) -> None:
         await broken.publish(MESSAGE)
     with pytest.raises(PermanentError):
         await broken.check()
+
+
+async def test_amqp_exchanges_and_routing_keys(rabbit: int) -> None:
+    """A key that no queue listens to may be listened to later; an exchange that is not there will not come."""
+    nobody = amqp.Options(host="127.0.0.1", port=rabbit, routing_key="nobody.{workflow}")
+    async with amqp.AmqpNotifier("a", nobody) as publisher:
+        with pytest.raises(TransientError, match=r"no queue gets messages with the routing key 'nobody\.clips'"):
+            await publisher.publish(MESSAGE)
+    connection = await aio_pika.connect(port=rabbit)
+    channel = await connection.channel()
+    exchange = await channel.declare_exchange("tasks", aio_pika.ExchangeType.TOPIC)
+    queue = await channel.declare_queue("clips only")
+    await queue.bind(exchange, "task.clips")
+    given = amqp.Options(host="127.0.0.1", port=rabbit, exchange="tasks", routing_key="task.{workflow}")
+    async with amqp.AmqpNotifier("a", given) as publisher:
+        await publisher.publish(MESSAGE)
+    message = await queue.get(timeout=10)
+    assert message is not None
+    assert (message.body, message.message_id) == (MESSAGE.body, MESSAGE.event_id)
+    await message.ack()
+    await connection.close()
+    absent = amqp.Options(host="127.0.0.1", port=rabbit, exchange="absent", routing_key="x")
+    async with amqp.AmqpNotifier("a", absent) as publisher:
+        with pytest.raises(PermanentError, match="no exchange 'absent'"):
+            await publisher.publish(MESSAGE)
+
+
+async def test_amqp_that_can_not_be_reached(rabbit: int) -> None:
+    """Away, or with a wrong password."""
+    away = amqp.Options(host="127.0.0.1", port=1, routing_key="x")
+    async with amqp.AmqpNotifier("a", away) as publisher:
+        with pytest.raises(TransientError):
+            await publisher.check()
+    wrong = amqp.Options(host="127.0.0.1", port=rabbit, routing_key="x", password=SecretStr("wrong"))
+    async with amqp.AmqpNotifier("a", wrong) as publisher:
+        with pytest.raises(AccessRefused):
+            await publisher.check()
+    with pytest.raises(ValueError, match="there is no {colour}"):
+        amqp.Options(host="x", routing_key="{colour}")
+
+
+async def test_sqs_that_refuses(moto: str) -> None:
+    """A queue that is not there, and an event that is larger than a message may be."""
+    options = sqs.Options(
+        queue_url=f"{moto}/123456789012/absent", endpoint_url=moto, access_key="k", secret_key=SecretStr("s")
+    )
+    async with sqs.SqsNotifier("s", options) as sender:
+        with pytest.raises(PermanentError):
+            await sender.check()
+        with pytest.raises(PermanentError):
+            await sender.publish(MESSAGE)
+        with pytest.raises(PermanentError, match="more than a message"):
+            await sender.publish(Message("e", "t", "w", b"x" * (sqs.LARGEST + 1)))

@@ -120,7 +120,7 @@ def test_types_are_file_names() -> None:
     """Each family lists its implementations by the names of their files."""
     assert plugin.names("storage") == ["cos", "local", "memory", "s3"]
     assert plugin.names("sources") == ["folder", "memory", "s3_poll", "sqs"]
-    assert plugin.names("notifiers") == ["directory", "memory", "mqtt", "sqs", "webhook"]
+    assert plugin.names("notifiers") == ["amqp", "directory", "memory", "mqtt", "sqs", "webhook"]
     assert plugin.names("executors") == ["embedded"]
     steps = ["adaptive_dynamic_streaming", "animated_graphic", "command", "image", "image_sprite"]
     assert plugin.names("steps") == [*steps, "sample_snapshot", "snapshot_by_time_offset", "transcode", "waveform"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from types import TracebackType
@@ -16,6 +17,18 @@ class Message:
     task_id: str
     workflow: str
     body: bytes
+
+
+PLACES = ("task_id", "workflow", "event_id")
+"""What can be filled into a topic, a routing key and the like."""
+
+
+def check_places(value: str) -> str:
+    """A text with places to be filled in; raises ValueError for one that there is not."""
+    unknown = [name for name in re.findall(r"\{([^}]*)\}", value) if name not in PLACES]
+    if unknown:
+        raise ValueError(f"there is no {{{unknown[0]}}}; use {', '.join(f'{{{place}}}' for place in PLACES)}")
+    return value
 
 
 class Notifier(ABC):

@@ -16,14 +16,12 @@ from pydantic import Field, SecretStr, field_validator
 
 from watcher import plugin
 from watcher.errors import TransientError
-from watcher.notifiers.base import Message, Notifier
+from watcher.notifiers.base import Message, Notifier, check_places
 from watcher.plugin import Seconds
 
 if TYPE_CHECKING:
     import aiomqtt
     from paho.mqtt.properties import Properties
-
-_PLACES = ("task_id", "workflow", "event_id")
 
 
 class Tls(plugin.Options):
@@ -68,9 +66,7 @@ class Options(plugin.Options):
     @field_validator("topic")
     @classmethod
     def _topic_can_be_published_to(cls, value: str) -> str:
-        unknown = [name for name in re.findall(r"\{([^}]*)\}", value) if name not in _PLACES]
-        if unknown:
-            raise ValueError(f"there is no {{{unknown[0]}}}; use {', '.join(f'{{{place}}}' for place in _PLACES)}")
+        check_places(value)
         if not value or "#" in value or "+" in value:
             raise ValueError("a topic to publish to can't be empty and can't hold '#' or '+'")
         return value
