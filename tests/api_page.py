@@ -58,7 +58,7 @@ day, and end with the process. Listen on loopback, behind a proxy that speaks TL
   settings, and refused in requests.
 - What files made is shown and can't be changed by requests, and the other way round.
 - `NotifyKey` is not shown again. `TaskNotifyConfig` of the kinds CMQ, TDMQ-CMQ, SCF and AWS-SQS names a notifier of
-  the settings, in `QueueName`, `TopicName` or `SQSQueueName`: `mqtt`, `sqs`, `webhook` or `directory`.
+  the settings, in `QueueName`, `TopicName` or `SQSQueueName`: `mqtt`, `sqs`, `amqp`, `webhook` or `directory`.
 - URL inputs and callbacks of requests reach public addresses only, and those of `outside.allow`. Those of workflow
   files reach all.
 - `ManageTask` knows `SetTaskPriority` with `TasksPriority` besides `Abort`. An aborted task ends with `FINISH` and

@@ -440,6 +440,27 @@ def test_sessions_and_tasks_survive_a_kill(service: Service, clip: Path) -> None
     assert refused(client, "CreateAnimatedGraphicsTemplate", Fps=4) == "LimitExceeded.TooMuchTemplate"
 
 
+@pytest.mark.parametrize("key", ["/../outside.mp4", "/a/../../outside.mp4", "//etc/passwd", "/a\x00.mp4", "/./in.mp4"])
+def test_keys_stay_in_their_storage(key: str, service: Service, clip: Path) -> None:
+    """Whatever is named, nothing outside is read, and nothing is written there."""
+    (service.root / "outside.mp4").write_bytes(clip.read_bytes())
+    client = service.start()
+    asked = {"InputInfo": source(key), "OutputStorage": to(), "MediaProcessTask": SNAPSHOT}
+    try:
+        task = client.call("ProcessMedia", **asked)["TaskId"]
+    except Fault as fault:
+        assert fault.code.startswith("InvalidParameter")
+        return
+    shown = service.finished(client, task)["WorkflowTask"]
+    assert shown["ErrCode"] == 70000
+    assert list((service.root / "out").rglob("*")) == []
+    for directory in ("/../x/", "/a/../../x/", "//x/", "x/", "/./"):
+        assert refused(client, "ProcessMedia", **asked, OutputDir=directory) == "InvalidParameterValue"
+    up = {"SampleSnapshotTaskSet": [{"Definition": 10, "OutputObjectPath": "../up_{number}.{format}"}]}
+    assert refused(client, "ProcessMedia", **asked | {"MediaProcessTask": up}) == "InvalidParameterValue"
+    assert not (service.root / "up_0.jpg").exists()
+
+
 def test_waiting_tasks_are_managed(service: Service, clip: Path) -> None:
     """Priorities decide, offline tasks come last, and one that waits can be ended while all slots are busy."""
     (service.root / "in" / "clip.mp4").write_bytes(clip.read_bytes())

@@ -16,7 +16,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import create_engine
+from sqlalchemy import Connection, create_engine, false, select
 
 from tests import parts
 from watcher.errors import ConfigurationError, TransientError
@@ -27,7 +27,7 @@ from watcher.mps import wire
 from watcher.state import schema
 from watcher.state.ledger import Candidate, Match
 from watcher.state.store import State
-from watcher.state.tasks import MAX_ATTEMPTS, OutgoingEvent, StaleOwnerError
+from watcher.state.tasks import MAX_ATTEMPTS, OutgoingEvent, StaleOwnerError, first_of
 
 
 def body(**changes: Any) -> Workflow:
@@ -295,3 +295,19 @@ async def test_cancelling_a_caller_leaves_no_half_transaction(state: State) -> N
     await asyncio.wait([task])
     assert len(await state.tasks.list(limit=1000)) in (0, 300)
     assert await state.ledger.known([version_digest(info("0"))]) in (set(), {version_digest(info("0"))})
+
+
+async def test_the_queue_is_read_in_the_order_of_its_index(state: State) -> None:
+    """However many tasks wait, the next one is found without sorting them; a page of one status too."""
+    table = schema.tasks
+    queue = first_of((table.c.status == "WAITING") & (table.c.offline == false()))
+    newest = select(table).where(table.c.status == "FINISH").order_by(table.c.seq.desc()).limit(11)
+
+    def plan(connection: Connection, query: Any) -> str:
+        text = str(query.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True}))
+        return " ".join(str(row) for row in connection.exec_driver_sql(f"explain query plan {text}"))
+
+    for query, index in ((queue, "tasks_queue"), (newest, "tasks_status")):
+        found = await state.database.read(lambda connection, query=query: plan(connection, query))  # type: ignore[misc]
+        assert index in found
+        assert "TEMP B-TREE" not in found

@@ -124,6 +124,7 @@ def workflow_task(task: Task) -> dict[str, Any]:
         "AiQualityControlTaskResult": None,
         "SmartSubtitlesTaskResult": None,
         "SmartEraseTaskResult": None,
+        "AiDubbingTaskResult": None,
     }
 
 

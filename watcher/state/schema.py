@@ -91,6 +91,7 @@ tasks = Table(
     Column("offline", Boolean, nullable=False, server_default=text("0")),
 )
 Index("tasks_queue", tasks.c.status, tasks.c.offline, tasks.c.priority.desc(), tasks.c.seq)
+Index("tasks_status", tasks.c.status)  # and by seq, which is the rowid: pages of one status
 Index("tasks_object", tasks.c.storage, tasks.c.key)
 Index("tasks_finished", tasks.c.finish_time)
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, delete, false, func, insert, select, true, update
 from sqlalchemy.dialects.sqlite import insert as insert_or
 
 from watcher.errors import PermanentError
@@ -68,7 +68,7 @@ class TaskFilter:
     failed: bool | None = None
     start: float | None = None
     end: float | None = None
-    storages: Sequence[str] | None = None
+    storages: tuple[str, ...] | None = None
     pictures: bool | None = None
     """Whether tasks about pictures are wanted, or the others; None is both."""
 
@@ -103,6 +103,9 @@ class Tasks:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._totals: dict[TaskFilter, tuple[int, float]] = {}
+        self._counting = 0.0
+        """Seconds that the last count took."""
 
     async def recover(self) -> int:
         """Put back what a daemon that is gone was working on; for the one owner of the state, at its start."""
@@ -122,13 +125,13 @@ class Tasks:
             due = (table.c.status == "WAITING") & ((table.c.not_before <= now) | table.c.abort)
             if only is not None:
                 return _claim(connection, due & (table.c.task_id == only), now)
-            task = _claim(connection, due & ~table.c.offline, now)
+            task = _claim(connection, due & (table.c.offline == false()), now)
             if task is not None:
                 return task
-            running = select(table.c.seq).where(table.c.status == "PROCESSING", ~table.c.offline).limit(1)
+            running = select(table.c.seq).where(table.c.status == "PROCESSING", table.c.offline == false()).limit(1)
             if connection.execute(running).first() is not None:
                 return None
-            return _claim(connection, due & table.c.offline, now)
+            return _claim(connection, due & (table.c.offline == true()), now)
 
         return await self._database.run(take)
 
@@ -313,15 +316,30 @@ class Tasks:
         query = select(table).where(*wanted.conditions()).order_by(table.c.seq.desc()).limit(limit + 1)
         if before is not None:
             query = query.where(table.c.seq < before)
-        count = select(func.count()).select_from(table).where(*wanted.conditions())
 
         def find(connection: Connection) -> TaskPage:
             rows = connection.execute(query).all()
             tasks = [_task(connection, row) for row in rows[:limit]]
             following = int(rows[limit - 1].seq) if len(rows) > limit else None
-            return TaskPage(tasks, following, int(connection.execute(count).scalar_one()))
+            return TaskPage(tasks, following, self._total(connection, wanted))
 
         return await self._database.read(find)
+
+    def _total(self, connection: Connection, wanted: TaskFilter) -> int:
+        """How many there are. Counting takes long where there are many, so a number is kept for ten times as long."""
+        # A window that moves with the clock is the same one within a minute.
+        key = replace(wanted, start=wanted.start and wanted.start // 60)
+        found, then = self._totals.get(key, (0, 0.0))
+        started = time.monotonic()
+        if started - then < self._counting * 10:
+            return found
+        count = select(func.count()).select_from(schema.tasks).where(*wanted.conditions())
+        found = int(connection.execute(count).scalar_one())
+        self._counting = time.monotonic() - started
+        if len(self._totals) > KEPT_TOTALS:
+            self._totals.clear()
+        self._totals[key] = found, time.monotonic()
+        return found
 
     async def counts(self) -> dict[str, int]:
         """How many tasks there are of each status, and ``failed`` ones."""
@@ -353,7 +371,9 @@ class Tasks:
     async def hurry(self, before: float) -> int:
         """Offline tasks that were made before a time have waited long enough: they become like all others."""
         table = schema.tasks
-        statement = update(table).where(table.c.status == "WAITING", table.c.offline, table.c.create_time < before)
+        statement = update(table).where(
+            table.c.status == "WAITING", table.c.offline == true(), table.c.create_time < before
+        )
         return await self._database.run(lambda connection: connection.execute(statement.values(offline=False)).rowcount)
 
 
@@ -389,10 +409,16 @@ def _escape(text: str) -> str:
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
+def first_of(condition: ColumnElement[bool]) -> Select[tuple[int]]:
+    """The task that comes first. Where ``offline`` is compared with a value, the queue's index gives it as it is."""
+    table = schema.tasks
+    return select(table.c.seq).where(condition).order_by(table.c.priority.desc(), table.c.seq).limit(1)
+
+
 def _claim(connection: Connection, condition: ColumnElement[bool], now: float) -> Task | None:
     """Take the first of the tasks that a condition allows."""
     table = schema.tasks
-    chosen = select(table.c.seq).where(condition).order_by(table.c.priority.desc(), table.c.seq).limit(1)
+    chosen = first_of(condition)
     statement = (
         update(table)
         .where(table.c.seq == chosen.scalar_subquery())
@@ -417,6 +443,7 @@ def _use_session(connection: Connection, session_id: str, now: float, window: fl
     connection.execute(insert(table).prefix_with("OR REPLACE").values(id=key, used=now))
 
 
+KEPT_TOTALS = 256
 _KEPT_ORDERS = 512
 _orders: OrderedDict[bytes, Order] = OrderedDict()
 """Orders read lately, by plan: a plan never changes, and reading one takes longer than finding its row."""

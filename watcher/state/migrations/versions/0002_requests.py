@@ -43,6 +43,7 @@ def upgrade() -> None:
     op.add_column("tasks", sa.Column("offline", sa.Boolean(), nullable=False, server_default=sa.text("0")))
     op.drop_index("tasks_queue", "tasks")
     op.create_index("tasks_queue", "tasks", ["status", "offline", sa.text("priority DESC"), "seq"], unique=False)
+    op.create_index("tasks_status", "tasks", ["status"], unique=False)
     op.create_table(
         "templates",
         sa.Column("definition", _serial, autoincrement=True, nullable=False),
@@ -108,6 +109,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in ("faces", "persons", "words", "credentials", "sessions", "templates"):
         op.drop_table(table)
+    op.drop_index("tasks_status", "tasks")
     op.drop_index("tasks_queue", "tasks")
     op.create_index("tasks_queue", "tasks", ["status", sa.literal_column("priority DESC"), "seq"], unique=False)
     for column in ("kind", "session_id", "session_context", "offline"):
