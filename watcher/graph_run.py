@@ -11,6 +11,7 @@ from typing import Any
 
 from watcher.errors import MediaError, PermanentError, TransientError
 from watcher.model.activities import Activity, ExecRulesInput, predecessors
+from watcher.model.inputs import shown
 from watcher.model.objects import ObjectInfo
 from watcher.model.task import StepResult
 from watcher.model.unit import Outcome, Report, Unit
@@ -56,8 +57,7 @@ class GraphRun:
             has_step = activity.step is not None
             self._nodes.append(_Node(activity, position if has_step else None, before[index]))
             position += has_step
-        inputs = [planned.spec.model_dump(mode="json") for planned in self.unit.steps]
-        self.results = [StepResult(input=given) for given in inputs]
+        self.results = [StepResult(input=shown(planned.spec)) for planned in self.unit.steps]
 
     async def run(self) -> Outcome:
         """The whole of it. Raises as :meth:`Worker.perform` does."""

@@ -16,6 +16,7 @@ from watcher.catalog import Catalog
 from watcher.errors import MediaError, ObjectNotFound, ObjectSuperseded, PermanentError, TransientError
 from watcher.executors.base import Executor
 from watcher.graph_run import GraphRun
+from watcher.model.inputs import shown
 from watcher.model.task import StepResult, Task, error_number
 from watcher.model.unit import Outcome, Report, Unit
 from watcher.notifiers.base import Notifier
@@ -251,7 +252,7 @@ class Runner:
         """End a task whose unit came to nothing."""
         code = error.code if isinstance(error, MediaError) else "InternalError"
         steps = live.task.order.steps
-        results = live.report.results or tuple(StepResult(input=step.model_dump(mode="json")) for step in steps)
+        results = live.report.results or tuple(StepResult(input=shown(step)) for step in steps)
         now = time.time()
         ended = tuple(
             result

@@ -25,6 +25,7 @@ from watcher.media.probe import Probe
 from watcher.media.render import WHOLE, Render
 from watcher.media.verify import Produced
 from watcher.media.workdir import WorkRoot
+from watcher.model.inputs import shown
 from watcher.model.media_info import MediaInfo
 from watcher.model.objects import ObjectInfo
 from watcher.model.output_path import Naming
@@ -439,7 +440,7 @@ class _Performance:
 
 def _echo(planned: PlannedStep, step: Step[Any, Any] | None) -> dict[str, Any]:
     """The input as the results show it: with the storage, the paths and the numbers that are in force."""
-    echo = planned.spec.model_dump(mode="json") | {"output_storage": planned.storage_echo}
+    echo = shown(planned.spec) | {"output_storage": planned.storage_echo}
     if "object_number_format" in echo:
         number_format = getattr(planned.spec, "object_number_format", None) or NumberFormat()
         echo["object_number_format"] = number_format.model_dump()

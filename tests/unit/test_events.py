@@ -14,7 +14,7 @@ from watcher.mps import events, wire
 MEMBERS = {
     "TaskId", "Status", "ErrCode", "Message", "InputInfo", "MetaData", "MediaProcessResultSet",
     "AiContentReviewResultSet", "AiAnalysisResultSet", "AiRecognitionResultSet", "AiQualityControlTaskResult",
-    "SmartSubtitlesTaskResult", "SmartEraseTaskResult",
+    "SmartSubtitlesTaskResult", "SmartEraseTaskResult", "AiDubbingTaskResult",
 }  # fmt: skip
 RESULT = {
     "Type", "TranscodeTask", "AnimatedGraphicTask", "SnapshotByTimeOffsetTask", "SampleSnapshotTask", "ImageSpriteTask",

@@ -8,4 +8,5 @@ from pydantic import BaseModel, ConfigDict
 class Value(BaseModel):
     """Immutable, refuses unknown fields, compares by content."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Built when first used: a third of them is, at a start.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)

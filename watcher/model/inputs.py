@@ -6,7 +6,7 @@ Field names are the contract's in snake_case. Times are seconds. A negative offs
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -37,6 +37,14 @@ class StepInput(Value):
     def kind(self) -> str:
         """The name of the step, which is the name of its file in ``watcher/steps``."""
         return KINDS[type(self)]
+
+
+def shown(step: StepInput) -> dict[str, Any]:
+    """A sub-task's input as results have it: without its keys, since events go to many places."""
+    echo = step.model_dump(mode="json")
+    if echo.get("drm_info"):
+        echo["drm_info"]["simple_aes_drm"] |= {"key": "", "vector": ""}
+    return echo
 
 
 Watermarks = Annotated[tuple[WatermarkInput, ...], Field(max_length=10)]
