@@ -39,6 +39,7 @@ class Counters:
     ignored: int = 0
     gone: int = 0
     released: int = 0
+    quarantined: int = 0
     tally: Tally = field(default_factory=Tally)
 
 
@@ -164,6 +165,14 @@ class Dispatcher:
             alias=listed,
         )
 
+    async def take(self, events: Sequence[ObjectEvent]) -> Tally:
+        """Look at events and commit them, at once; raises TransientError when a storage does not answer."""
+        catalog = self.catalog
+        assert catalog is not None  # noqa: S101
+        found = await asyncio.gather(*(self._look(event, catalog, set()) for event in events))
+        candidates = [candidate for candidate in found if candidate is not None]
+        return await self._state.ledger.intake(candidates, time.time())
+
     async def _head(self, event: ObjectEvent) -> ObjectInfo:
         async with self._heads:
             return await self._storages[event.storage].head(event.key, event.version_id)
@@ -180,8 +189,10 @@ class Dispatcher:
 
     async def _commit(self, deliveries: list[Delivery], candidates: list[Candidate]) -> None:
         try:
-            if candidates:
-                tally = await self._state.ledger.intake(candidates, time.time())
+            strange = [item for delivery in deliveries for item in delivery.strange]
+            if candidates or strange:
+                tally = await self._state.ledger.intake(candidates, time.time(), strange)
+                self.counters.quarantined += len(strange)
                 self._account(tally)
         except TransientError as error:
             # The disk may be full: nothing is acknowledged, and receiving slows down to one try a second.

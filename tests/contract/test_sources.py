@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import shutil
@@ -13,14 +14,20 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote_plus
 
+import aiohttp
 import boto3
 import pytest
 import pytest_asyncio
+from pydantic import SecretStr
 
+from tests import parts
 from watcher.errors import TransientError
 from watcher.model.objects import ObjectEvent, ObjectInfo
-from watcher.sources import _inotify, folder, memory, s3_poll, sqs
+from watcher.sources import _inotify, folder, memory, s3_poll, sqs, webhook
+from watcher.sources._dialects import MAX_BODY
+from watcher.sources._reading import read_message, storages_by_bucket
 from watcher.sources.base import Delivery, Source
 from watcher.storage import local, s3
 
@@ -110,7 +117,42 @@ class SqsCase(Case):
         self._client.put_object(Bucket=self._bucket, Key=key, Body=b"x")
 
 
-@pytest_asyncio.fixture(params=["memory", "folder", "s3_poll", "sqs"])
+class WebhookCase(Case):
+    """Whoever posts keeps what was not taken, and posts it again."""
+
+    def __init__(self) -> None:
+        port = parts.free_port()
+        options = webhook.Options(listen=f"127.0.0.1:{port}", token=SecretStr("t0ken"), path="/hook")
+        self.url = f"http://127.0.0.1:{port}/hook"
+        self.source = webhook.WebhookSource("w", options, {"videos": s3.S3Storage("videos", s3.Options())})
+        self.statuses: list[int] = []
+        self._bodies: list[bytes] = []
+        self._posting: set[asyncio.Task[int]] = set()
+
+    async def post(self, body: bytes, **headers: str) -> int:
+        given = headers or {"Authorization": "Bearer t0ken"}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(self.url, data=io.BytesIO(body), headers=given) as answer,
+        ):
+            self.statuses.append(answer.status)
+            return answer.status
+
+    def _begin(self, body: bytes) -> None:
+        task = asyncio.create_task(self.post(body))
+        self._posting.add(task)
+        task.add_done_callback(self._posting.discard)
+
+    async def add(self, key: str) -> None:
+        self._bodies.append(json.dumps({"Records": [record(quote_plus(key))]}).encode())
+        self._begin(self._bodies[-1])
+
+    async def again(self) -> None:
+        for body in self._bodies:
+            self._begin(body)
+
+
+@pytest_asyncio.fixture(params=["memory", "folder", "s3_poll", "sqs", "webhook"])
 async def case(request: pytest.FixtureRequest, tmp_path: Path, moto: str) -> AsyncIterator[Case]:
     """Each implementation in turn, over a real other side."""
     keys: dict[str, Any] = {"aws_access_key_id": "k", "aws_secret_access_key": "s", "region_name": "us-east-1"}
@@ -122,6 +164,8 @@ async def case(request: pytest.FixtureRequest, tmp_path: Path, moto: str) -> Asy
         yield FolderCase(tmp_path / "root")
     elif request.param == "sqs":
         yield SqsCase(client, queues, name, moto)
+    elif request.param == "webhook":
+        yield WebhookCase()
     else:
         options = s3.Options(endpoint_url=moto, access_key="k", secret_key="s", addressing="path")
         async with s3.S3Storage(name, options) as storage:
@@ -310,11 +354,7 @@ async def test_folder_zoo(tmp_path: Path) -> None:
 # SQS.
 
 
-def decoder() -> sqs.SqsSource:
-    storage = s3.S3Storage("videos", s3.Options())
-    return sqs.SqsSource(
-        "q", sqs.Options(queue_url="http://q", storages={"real-bucket": "videos"}), {"videos": storage}
-    )
+BUCKETS = {"videos": "videos", "real-bucket": "videos"}
 
 
 def record(key: str, name: str = "ObjectCreated:Put", bucket: str = "videos", **fields: Any) -> dict[str, Any]:
@@ -325,53 +365,100 @@ def record(key: str, name: str = "ObjectCreated:Put", bucket: str = "videos", **
     }
 
 
-@pytest.mark.parametrize(
-    ("encoded", "key"),
-    [("a+b.mp4", "a b.mp4"), ("a%2Bb.mp4", "a+b.mp4"), ("a%252Bb.mp4", "a%2Bb.mp4"), ("%C3%A9.mp4", "é.mp4"),
-     ("e%CC%81.mp4", "e\u0301.mp4"), ("a%2Fb.mp4", "a/b.mp4"), ("%0A.mp4", "\n.mp4")],
-)  # fmt: skip
-def test_sqs_keys_are_form_encoded(encoded: str, key: str) -> None:
-    """Decoded once, as S3 encodes them; no Unicode normalisation."""
-    events, refused = decoder().decode(json.dumps({"Records": [record(encoded)]}))
-    assert [event.key for event in events] == [key]
-    assert refused == 0
+def test_buckets_and_storages() -> None:
+    """A storage may be called otherwise than its bucket; what the settings say goes before."""
+    named = s3.S3Storage("videos", s3.Options(bucket="real"))
+    assert storages_by_bucket({"videos": named, "b": object()}, {"other": "videos"}) == {
+        "real": "videos", "b": "b", "other": "videos",
+    }  # fmt: skip
 
 
-def test_sqs_dialects() -> None:
-    """Direct, through SNS, MinIO's prefix, versions, other bucket names, and several records in one message."""
+def test_messages_and_their_records() -> None:
+    """Versions, other bucket names, several records in one message, and what of it is kept for a person."""
     records = [
         record("a.mp4", versionId="v1"),
-        record("b.mp4", "s3:ObjectCreated:CompleteMultipartUpload", "real-bucket", versionId="null"),
+        record("b.mp4", "ObjectCreated:CompleteMultipartUpload", "real-bucket", versionId="null"),
         record("c.mp4", "ObjectRemoved:Delete"),
         record("d.mp4", bucket="strange"),
         {"nonsense": True},
     ]
     body = json.dumps({"Records": records})
     for text in (body, json.dumps({"Type": "Notification", "Message": body})):
-        events, refused = decoder().decode(text)
-        found = [(event.storage, event.key, event.version_id) for event in events]
-        assert found == [("videos", "a.mp4", "v1"), ("videos", "b.mp4", None)]
-        assert refused == 3
+        found = read_message(text, "q", BUCKETS)
+        assert [(event.storage, event.key, event.version_id) for event in found.events] == [
+            ("videos", "a.mp4", "v1"), ("videos", "b.mp4", None),
+        ]  # fmt: skip
+        assert found.irrelevant == 1
+        (kept,) = found.strange
+        assert kept.body == text.encode()
+        assert "no storage for the bucket 'strange'" in kept.reason
 
 
-@pytest.mark.parametrize(
-    ("body", "refused"),
-    [
-        ('{"Service":"Amazon S3","Event":"s3:TestEvent","Bucket":"videos"}', 0),
-        ('{"Type":"Notification","Message":"{\\"Event\\":\\"s3:TestEvent\\"}"}', 0),
-        ('{"Type":"SubscriptionConfirmation","SubscribeURL":"http://127.0.0.1:1/"}', 1),
-        ("", 1),
-        ("not json", 1),
-        ("[]", 1),
-        ('{"Records": {}}', 1),
-        ("[" * 100_000, 1),
-        ('{"Records":[]}', 0),
-        ("x" * (2 * 1024 * 1024), 1),
-    ],
-)
-def test_sqs_strangers(body: str, refused: int) -> None:
-    """What is no event is counted and harmless; nothing is fetched on anybody's word."""
-    assert decoder().decode(body) == ((), refused)
+async def test_webhook_answers() -> None:
+    """200 after the commit, 503 when there was none; strangers are told nothing, and nothing of theirs is read."""
+    case = WebhookCase()
+    body = json.dumps({"Records": [record("a.mp4")]}).encode()
+    ledger = Ledger()
+    source = case.source.deliveries(ledger)
+    await anext(source)
+    for headers in ({"Authorization": "Bearer wrong"}, {"X": "y"}):
+        assert await case.post(b"x" * 100, **headers) == 401
+    posting = asyncio.create_task(case.post(body))
+    delivery = await anext(source)
+    await asyncio.sleep(0.1)
+    assert not posting.done()
+    await delivery.acknowledge()
+    assert await posting == 200
+    posting = asyncio.create_task(case.post(body))
+    await (await anext(source)).release()
+    assert await posting == 503
+    posting = asyncio.create_task(case.post(b"what is this?"))
+    delivery = await anext(source)
+    assert delivery.strange[0].body == b"what is this?"
+    await delivery.acknowledge()
+    assert await posting == 200
+    assert await case.post(b"x" * (MAX_BODY + 1)) == 413
+    case.url += "?token=t0ken"
+    posting = asyncio.create_task(case.post(body, X="y"))
+    await (await anext(source)).acknowledge()
+    assert await posting == 200
+    case.url = case.url.replace("/hook", "/else")
+    assert await case.post(body) == 404
+    await source.aclose()  # type: ignore[attr-defined]
+
+
+async def test_webhook_under_load() -> None:
+    """More than may wait are told to come again; who waited too long, too."""
+    case = WebhookCase()
+    case.source._options = case.source._options.model_copy(update={"waiting": 3, "timeout": 0.5})  # type: ignore[attr-defined]
+    source = case.source.deliveries(Ledger())
+    await anext(source)
+    body = json.dumps({"Records": [record("a.mp4")]}).encode()
+    started = [asyncio.create_task(case.post(body)) for _ in range(8)]
+    statuses = await asyncio.gather(*started)
+    assert statuses == [503] * 8
+    posting = asyncio.create_task(case.post(body))
+    for _ in range(4):  # three that nobody waits for any more, and this one
+        await (await anext(source)).acknowledge()
+    assert await posting == 200
+    await source.aclose()  # type: ignore[attr-defined]
+
+
+async def test_what_sqs_can_not_read_is_handed_over(moto: str) -> None:
+    """With its body, before it is deleted from the queue."""
+    client = boto3.client(
+        "sqs", endpoint_url=moto, region_name="us-east-1", aws_access_key_id="k", aws_secret_access_key="s"
+    )
+    url = client.create_queue(QueueName=f"strange-{uuid.uuid4().hex[:8]}")["QueueUrl"]
+    options = sqs.Options(queue_url=url, endpoint_url=moto, access_key="k", secret_key="s", visibility_timeout=10)
+    source = sqs.SqsSource("q", options, {})
+    client.send_message(QueueUrl=url, MessageBody="what is this?")
+    async with asyncio.timeout(20):
+        async for delivery in source.deliveries(Ledger()):
+            if delivery.strange:
+                assert delivery.strange[0].body == b"what is this?"
+                await delivery.acknowledge()
+                break
 
 
 async def test_a_missing_queue_is_transient_or_permanent_but_never_silent(moto: str) -> None:

@@ -119,7 +119,7 @@ def test_a_duration_without_sense() -> None:
 def test_types_are_file_names() -> None:
     """Each family lists its implementations by the names of their files."""
     assert plugin.names("storage") == ["cos", "local", "memory", "s3"]
-    assert plugin.names("sources") == ["folder", "memory", "s3_poll", "sqs"]
+    assert plugin.names("sources") == ["folder", "memory", "s3_poll", "sqs", "webhook"]
     assert plugin.names("notifiers") == ["amqp", "directory", "memory", "mqtt", "sqs", "webhook"]
     assert plugin.names("executors") == ["embedded"]
     steps = ["adaptive_dynamic_streaming", "animated_graphic", "command", "image", "image_sprite"]

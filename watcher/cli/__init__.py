@@ -25,6 +25,8 @@ app.add_typer(tasks, name="tasks")
 app.add_typer(workflows, name="workflows")
 credentials = typer.Typer(help="Key pairs that may call the API: make, list, revoke.", no_args_is_help=True)
 app.add_typer(credentials, name="credentials")
+quarantine = typer.Typer(help="Messages of sources that nobody could read: look, and read again.", no_args_is_help=True)
+app.add_typer(quarantine, name="quarantine")
 
 Config = Annotated[
     Path | None,
@@ -199,6 +201,51 @@ def workflows_match(
     from watcher.cli.workflows import match
 
     raise typer.Exit(asyncio.run(match(config, uri)))
+
+
+@app.command()
+def explain(
+    uri: Annotated[str, typer.Argument(help="STORAGE/KEY, s3://BUCKET/KEY, or a file below a local storage.")],
+    config: Config = None,
+) -> None:
+    """Why did this object start something, or why didn't it?"""
+    import asyncio
+
+    from watcher.cli.explain import explain as say
+
+    raise typer.Exit(asyncio.run(say(config, uri)))
+
+
+@quarantine.command("list")
+def quarantine_list(
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many, newest first.")] = 20, config: Config = None
+) -> None:
+    """List what is in quarantine, and why."""
+    import asyncio
+
+    from watcher.cli.quarantine import show_list
+
+    asyncio.run(show_list(config, limit))
+
+
+@quarantine.command("show")
+def quarantine_show(number: int, config: Config = None) -> None:
+    """Show a message as it came."""
+    import asyncio
+
+    from watcher.cli.quarantine import show
+
+    asyncio.run(show(config, number))
+
+
+@quarantine.command("retry")
+def quarantine_retry(number: int, config: Config = None) -> None:
+    """Read a message again, after the settings were mended or with a newer version."""
+    import asyncio
+
+    from watcher.cli.quarantine import retry
+
+    raise typer.Exit(asyncio.run(retry(config, number)))
 
 
 @credentials.command("create")

@@ -87,6 +87,15 @@ class ObjectEvent:
     notified: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Strange:
+    """A message of a source that nobody could read: it is kept for a person, and never dropped."""
+
+    source: str
+    reason: str
+    body: bytes
+
+
 def digest(*fields: str) -> bytes:
     """16 bytes that stand for the fields; length-prefixed, so ``("a", "bc")`` differs from ``("ab", "c")``."""
     state = hashlib.blake2b(digest_size=16)

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from watcher.model.objects import ObjectEvent, ObjectInfo
+from watcher.model.objects import ObjectEvent, ObjectInfo, Strange
 
 
 async def _nothing() -> None:
@@ -24,13 +24,15 @@ class Delivery:
     """Some object events that are acknowledged together.
 
     ``acknowledge`` is awaited once, after their commit. ``release`` is awaited instead when they could not be
-    committed: the source will deliver them again. ``refused`` counts records that were not object events.
+    committed: the source will deliver them again. ``refused`` counts records that were not object events;
+    ``strange`` holds what could not be read, to be kept before it is acknowledged.
     """
 
     events: tuple[ObjectEvent, ...]
     acknowledge: Callable[[], Awaitable[None]] = field(default=_nothing)
     release: Callable[[], Awaitable[None]] = field(default=_nothing)
     refused: int = 0
+    strange: tuple[Strange, ...] = ()
 
 
 class Cursor(Protocol):

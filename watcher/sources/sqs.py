@@ -1,26 +1,24 @@
-"""S3 notifications from an SQS queue: sent there by the bucket, or through an SNS topic.
+"""Notifications of buckets from an SQS queue: sent there by the bucket, or through SNS, EventBridge or another
+service; any dialect of ``_dialects``.
 
 A message is deleted after the commit of what it said, never after the work. What is in the queue but is no
-object event (test events, removals, strangers) is acknowledged and counted, and a stranger is logged.
+object event (test events, removals) is acknowledged and counted; what nobody can read goes into quarantine first.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any
-from urllib.parse import unquote_plus
 
 from pydantic import Field
 
 from watcher import aws, log
 from watcher.errors import WatcherError
-from watcher.model.objects import ObjectEvent
+from watcher.sources._reading import read_message, storages_by_bucket
 from watcher.sources.base import Bucket, Cursor, Delivery, Source
 
 _log = log.get("sqs")
-MAX_BODY = 1024 * 1024
 WAIT_SECONDS = 20
 
 
@@ -43,8 +41,8 @@ class SqsSource(Source):
     def __init__(self, name: str, options: Options, storages: Mapping[str, Bucket]) -> None:
         self.name = name
         self._options = options
-        buckets = {getattr(storage, "bucket", storage_name): storage_name for storage_name, storage in storages.items()}
-        self._storages = buckets | options.storages
+        self.further = options.storages
+        self._storages = storages_by_bucket(storages, options.storages)
 
     async def deliveries(self, cursor: Cursor) -> AsyncIterator[Delivery]:
         """A delivery per message, from several receivers at once."""
@@ -82,46 +80,14 @@ class SqsSource(Source):
                 await found.put(self._delivery(message, deletions))
 
     def _delivery(self, message: Mapping[str, str], deletions: _Deletions) -> Delivery:
-        events, refused = self.decode(message.get("Body", ""))
-
         async def acknowledge() -> None:
             await deletions.put(message)
 
         async def release() -> None:
             await deletions.give_back(message)
 
-        return Delivery(events, acknowledge, release, refused)
-
-    def decode(self, body: str) -> tuple[tuple[ObjectEvent, ...], int]:
-        """The object events in a message body, and how many records in it were something else."""
-        records = records_of(body)
-        if records is None:
-            _log.warning("message is no S3 event", source=self.name, body=body[:200])
-            return (), 1
-        events: list[ObjectEvent] = []
-        for record in records:
-            event = self._event(record)
-            if event is not None:
-                events.append(event)
-        return tuple(events), len(records) - len(events)
-
-    def _event(self, record: Any) -> ObjectEvent | None:
-        try:
-            name = str(record["eventName"]).removeprefix("s3:")
-            bucket = str(record["s3"]["bucket"]["name"])
-            found = record["s3"]["object"]
-            key = unquote_plus(str(found["key"]), encoding="utf-8", errors="surrogateescape")
-        except (KeyError, TypeError):
-            _log.warning("record is no S3 event", source=self.name, record=str(record)[:200])
-            return None
-        if not name.startswith("ObjectCreated:"):
-            return None
-        storage = self._storages.get(bucket)
-        if storage is None:
-            _log.warning("event of a bucket that is no storage", source=self.name, bucket=bucket, key=key)
-            return None
-        version = str(found.get("versionId") or "")
-        return ObjectEvent(storage, key, self.name, version_id=version if version not in ("", "null") else None)
+        read = read_message(message.get("Body", ""), self.name, self._storages)
+        return Delivery(read.events, acknowledge, release, read.irrelevant, read.strange)
 
     async def check(self) -> None:
         async with aws.client("sqs", self._options) as client:
@@ -142,27 +108,6 @@ async def _next(found: asyncio.Queue[Delivery], tasks: list[asyncio.Task[None]])
         return await getter
     finally:
         getter.cancel()
-
-
-def records_of(body: str) -> list[Any] | None:
-    """The records in a message: S3's own, or inside an SNS envelope; None when it is neither.
-
-    A test event has no records. SNS's request to confirm a subscription is not followed: its URL is anybody's.
-    """
-    if len(body) > MAX_BODY:
-        return None
-    try:
-        message = json.loads(body)
-        if isinstance(message, dict) and message.get("Type") == "Notification":
-            message = json.loads(message["Message"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-    if not isinstance(message, dict):
-        return None
-    if message.get("Event") == "s3:TestEvent":
-        return []
-    records = message.get("Records")
-    return records if isinstance(records, list) else None
 
 
 class _Deletions:

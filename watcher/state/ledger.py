@@ -12,11 +12,12 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as insert_or
 
-from watcher.model.objects import ObjectInfo, format_lineage, key_digest, parse_lineage, version_digest
+from watcher.model.objects import ObjectInfo, Strange, format_lineage, key_digest, parse_lineage, version_digest
 from watcher.model.order import TaskKind
 from watcher.model.task import task_id_of
 from watcher.state import schema
 from watcher.state.database import Database
+from watcher.state.quarantine import keep
 
 SEEN, EXISTING, OWN_OUTPUT, ALIAS = 1, 2, 3, 4
 CHUNK = 400
@@ -83,9 +84,25 @@ class Ledger:
         """Those of the version digests that the ledger has."""
         return await self._database.run(lambda connection: set(_states(connection, ids)))
 
-    async def intake(self, candidates: Sequence[Candidate], now: float) -> Tally:
-        """Commit a batch: new versions into the ledger, their tasks into the queue."""
-        return await self._database.run(lambda connection: self._intake(connection, candidates, now))
+    async def state_of(self, version: bytes) -> tuple[int, float] | None:
+        """The state of a version, by its digest, and when it was heard of; None when it never was."""
+        table = schema.ledger
+        query = select(table.c.state, table.c.seen).where(table.c.id == version)
+
+        def find(connection: Connection) -> tuple[int, float] | None:
+            row = connection.execute(query).one_or_none()
+            return (int(row.state), float(row.seen)) if row is not None else None
+
+        return await self._database.read(find)
+
+    async def intake(self, candidates: Sequence[Candidate], now: float, strange: Sequence[Strange] = ()) -> Tally:
+        """Commit a batch: new versions into the ledger, their tasks into the queue, what is strange into quarantine."""
+
+        def commit(connection: Connection) -> Tally:
+            keep(connection, strange, now)
+            return self._intake(connection, candidates, now)
+
+        return await self._database.run(commit)
 
     def _intake(self, connection: Connection, candidates: Sequence[Candidate], now: float) -> Tally:
         tally = Tally()
@@ -228,6 +245,14 @@ class Outputs:
             update(table).where(table.c.id == key_digest(info.storage, info.key)).values(version=version_digest(info))
         )
         await self._database.run(lambda connection: connection.execute(statement))
+
+    async def writer_of(self, info: ObjectInfo) -> str | None:
+        """The task that wrote this very version, or None."""
+        table = schema.outputs
+        query = select(table.c.task_id).where(
+            table.c.id == key_digest(info.storage, info.key), table.c.version == version_digest(info)
+        )
+        return await self._database.read(lambda connection: connection.execute(query).scalar_one_or_none())
 
     async def unfinished(self) -> list[tuple[str, str, str]]:
         """(storage, key, task id) of every output whose writing was begun and not recorded as done."""

@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration. Kept here so that a start without migrations needs no Alembic."""
 
 metadata = MetaData()
@@ -194,3 +194,14 @@ faces = Table(
 )
 Index("faces_person", faces.c.person_id)
 Index("faces_digest", faces.c.digest)
+
+quarantine = Table(
+    "quarantine",  # messages that nobody could read, as they came
+    metadata,
+    Column("seq", _Serial, primary_key=True, autoincrement=True),
+    Column("source", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("heard", Float, nullable=False),
+    sqlite_autoincrement=True,
+)

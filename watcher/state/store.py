@@ -11,6 +11,7 @@ from watcher.state.cursors import Cursors
 from watcher.state.database import Database
 from watcher.state.ledger import Ledger, Outputs
 from watcher.state.outbox import Outbox
+from watcher.state.quarantine import Quarantine
 from watcher.state.samples import Persons, Words
 from watcher.state.tasks import Tasks
 from watcher.state.templates import Templates
@@ -30,6 +31,7 @@ class State:
         self.templates = Templates(self.database)
         self.words = Words(self.database)
         self.persons = Persons(self.database)
+        self.quarantine = Quarantine(self.database)
         self.credentials = Credentials(self.database)
         self.cursors = Cursors(self.database)
 

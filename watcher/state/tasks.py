@@ -306,6 +306,14 @@ class Tasks:
 
         return await self._database.read(find)
 
+    async def of_object(self, storage: str, key: str, limit: int = 20) -> list[Task]:
+        """The tasks over an object, newest first."""
+        table = schema.tasks
+        query = select(table).where(table.c.storage == storage, table.c.key == key).order_by(table.c.seq.desc())
+        return await self._database.read(
+            lambda connection: [_task(connection, row) for row in connection.execute(query.limit(limit)).all()]
+        )
+
     async def list(self, *, status: Status | None = None, limit: int = 50) -> list[Task]:
         """The newest tasks first."""
         return (await self.page(TaskFilter(status=status), limit=limit)).tasks
