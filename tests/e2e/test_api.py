@@ -395,7 +395,15 @@ def test_inputs_from_outside(service: Service, clip: Path, receiver: parts.HttpR
         "InvalidParameterValue.SrcFile"
     )
     # A callback of a request is guarded in the same way; one of a file on this machine is not.
-    hook = {"NotifyType": "URL", "NotifyUrl": f"{receiver.url}/hook"}
+    port = receiver.url.rpartition(":")[2]
+    for address in (receiver.url, f"http://[::1]:{port}"):
+        by_number = {"NotifyType": "URL", "NotifyUrl": f"{address}/hook"}
+        code = refused(client, "ProcessMedia", InputInfo=source(), **asked, TaskNotifyConfig=by_number)
+        assert code == "InvalidParameterValue"
+    nobody = {"NotifyType": "CMQ", "CmqModel": "Queue", "CmqRegion": "gz", "QueueName": "nobody"}
+    code = refused(client, "ProcessMedia", InputInfo=source(), **asked, TaskNotifyConfig=nobody)
+    assert code == "InvalidParameterValue"
+    hook = {"NotifyType": "URL", "NotifyUrl": f"http://127.1:{port}/hook"}  # a name, for all that it looks like
     (service.root / "in" / "clip.mp4").write_bytes(clip.read_bytes())
     silent = client.call("ProcessMedia", InputInfo=source(), **asked, TaskNotifyConfig=hook)["TaskId"]
     service.finished(client, silent)

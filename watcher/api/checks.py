@@ -9,20 +9,21 @@ from pydantic import BaseModel
 
 from watcher import catalog
 from watcher.api.base import Caller, Service
-from watcher.errors import AccessRefused, PermanentError, TransientError
+from watcher.errors import AccessRefused, PermanentError, Problem, TransientError
 from watcher.model.objects import URL
 from watcher.model.order import Order
 from watcher.model.resources import MediaInputInfo, OutputStorage
 from watcher.model.workflow import Triggered
 from watcher.mps import files
 from watcher.mps.faults import RequestError, fault_of
+from watcher.outside import Guard
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 
 
 def check_triggered(service: Service, caller: Caller, order: Triggered) -> None:
     """Raise RequestError unless a workflow or schedule could run."""
-    check_order(caller, order)
+    check_order(service, caller, order)
     for bucket in dict.fromkeys((order.trigger.bucket, *buckets_of(order))):
         if not _BUCKET.match(bucket):
             message = f"{bucket[:80]!r} is not the name of a bucket"
@@ -37,7 +38,7 @@ def check_triggered(service: Service, caller: Caller, order: Triggered) -> None:
         raise fault_of(problems)
 
 
-def check_order(caller: Caller, order: Order) -> None:
+def check_order(service: Service, caller: Caller, order: Order) -> None:
     """Raise RequestError for what a caller must not ask for, wherever its tasks come from."""
     for bucket in dict.fromkeys((order.input_bucket, *buckets_of(order))):
         if bucket != URL and not caller.may(bucket):
@@ -45,9 +46,26 @@ def check_order(caller: Caller, order: Order) -> None:
     if any(step.kind == "command" for step in order.steps):
         message = "CommandTaskSet: is for workflow files on the service's own machine"
         raise RequestError("UnauthorizedOperation", message)
-    problems = files.pattern_problems(order)
+    problems = [*files.pattern_problems(order), *_notify_problems(service, order)]
     if problems:
         raise fault_of(problems)
+
+
+def _notify_problems(service: Service, order: Order) -> Iterator[Problem]:
+    """Events that could never be delivered; names are looked up when there is something to deliver."""
+    config = order.task_notify_config
+    if config is None:
+        return
+    if config.notifier is not None:
+        if config.notifier not in service.settings.notifiers:
+            known = ", ".join(sorted(service.settings.notifiers)) or "none"
+            message = f"there is no notifier {config.notifier!r} in the settings of this service; there is: {known}"
+            yield Problem("TaskNotifyConfig", message)
+        return
+    try:
+        Guard(service.settings.outside.allow).check(config.notify_url)
+    except PermanentError as error:
+        yield Problem("TaskNotifyConfig.NotifyUrl", str(error))
 
 
 def buckets_of(value: object) -> Iterator[str]:

@@ -46,7 +46,7 @@ async def process_media(service: Service, call: Call[ProcessMedia]) -> Body:
     request = call.request
     _check_session(request)
     order = _order(service, call)
-    check_order(call.caller, order)
+    check_order(service, call.caller, order)
     bucket, key = request.input_info.place
     new = NewRequest(
         order,
@@ -157,7 +157,7 @@ async def process_image(service: Service, call: Call[ProcessImage]) -> Body:
         order = ImageRequest(**{name: getattr(request, name) for name in type(request).model_fields})
     except ValidationError as error:
         raise _no_storage(error) from None
-    check_order(call.caller, order)
+    check_order(service, call.caller, order)
     new = NewRequest(order, ObjectInfo.named(*request.input_info.place))
     task_id = await service.state.tasks.submit_request(new, call.now)
     service.wake()
