@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openapi_spec_validator import validate
 
-from tests import schemas
+from tests import parts, schemas
 from tests.benchmarks import api as wire
 from tests.e2e.test_api import ADMIN, READER, Service, code_of, send
 from watcher.api.openapi import document
@@ -299,3 +299,28 @@ def test_slow_strangers_hold_nobody_up(service: Service) -> None:
         started = time.monotonic()
         assert service.client().call("DescribeWorkflows")["TotalCount"] == 0
         assert time.monotonic() - started < 10  # theirs take thirty seconds each
+
+
+def test_silent_strangers_are_shown_out(tmp_path: Path) -> None:
+    """Connections that say nothing are closed after a while, and there are only so many: a caller gets through."""
+    import contextlib
+    import socket
+
+    service = Service(tmp_path / "service")
+    service.daemon = parts.Daemon(service.root / "daemon", service.settings, [])
+    service.daemon.start(fault="from watcher.api import serving\nserving.FIRST_REQUEST = 1.0\nserving.CONNECTIONS = 50")
+    try:
+        client = service.client()
+        assert client.call("DescribeWorkflows")["TotalCount"] == 0
+        with contextlib.ExitStack() as stack:
+            silent = [
+                stack.enter_context(socket.create_connection(("127.0.0.1", service.port))) for _ in range(80)
+            ]  # fmt: skip
+            for connection in silent:
+                connection.settimeout(10)
+                assert connection.recv(1) == b""  # those that are too many at once, the others a second later
+            # This one has spoken before, and its connection was kept all the while.
+            assert client.call("DescribeWorkflows")["TotalCount"] == 0
+            assert service.client().call("DescribeWorkflows")["TotalCount"] == 0
+    finally:
+        service.daemon.close()

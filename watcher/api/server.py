@@ -56,11 +56,14 @@ class Api:
         self._replays = Replays()
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
+        self.silent: set[asyncio.BaseProtocol] = set()
+        """Connections that have not sent a request yet."""
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request, to its answer."""
         from aiohttp import web  # noqa: PLC0415  loaded by whoever serves
 
+        self.silent.discard(request.protocol)
         path, _, query = request.raw_path.partition("?")
         if path == "/healthz":
             return web.Response(body=b"ok\n", content_type="text/plain")
