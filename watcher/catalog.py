@@ -142,11 +142,7 @@ def check(workflow: Triggered, settings: Settings, templates: files.Templates, w
         if bucket not in settings.storages:
             message = f"there is no storage {bucket!r} in the settings; there is: {names}"
             problems.append(Problem(f"{where}OutputStorage", message))
-    notify = workflow.task_notify_config
-    if notify is not None and notify.notifier is not None and notify.notifier not in settings.notifiers:
-        known = ", ".join(sorted(settings.notifiers)) or "none"
-        message = f"there is no notifier {notify.notifier!r} in the settings; there is: {known}"
-        problems.append(Problem(f"{where}TaskNotifyConfig", message))
+    problems += notifier_problems(workflow, settings, where)
     for step in workflow.steps:
         for mark in getattr(step, "watermark_set", ()):
             if mark.definition and ("watermark", mark.definition) not in templates:
@@ -157,6 +153,16 @@ def check(workflow: Triggered, settings: Settings, templates: files.Templates, w
             message = f"there is no {wire.to_wire(step.kind)} template {step.definition}; the sub-task would fail"
             problems.append(Problem(f"{where}Definition", message, warning=True))
     return problems
+
+
+def notifier_problems(order: Order, settings: Settings, where: str = "") -> list[Problem]:
+    """The notifier that an order names has to exist."""
+    notify = order.task_notify_config
+    if notify is None or notify.notifier is None or notify.notifier in settings.notifiers:
+        return []
+    known = ", ".join(sorted(settings.notifiers)) or "none"
+    message = f"there is no notifier {notify.notifier!r} in the settings; there is: {known}"
+    return [Problem(f"{where}TaskNotifyConfig", message)]
 
 
 def _step_buckets(workflow: Order) -> set[str]:

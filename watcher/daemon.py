@@ -154,7 +154,7 @@ async def opened(configured: Settings, tools: MediaTools) -> AsyncIterator[Parts
             assert runner.catalog is not None, "apply_files() comes first"  # noqa: S101
             return runner.catalog
 
-        service = Service(configured, state, worker, Pictures(), current, runner.wake, runner.end)
+        service = Service(configured, state, worker, Pictures(), guard, current, runner.wake, runner.end)
         yield Parts(
             configured, state, worker, work, runner, publisher, dispatcher, contained, Callers(service), service
         )

@@ -116,9 +116,9 @@ class GraphRun:
         name = f"{self.unit.task_id}-{self._units}" if self._units else self.unit.task_id
         self._units += 1
         part = replace(self.unit, task_id=name, source=source, steps=steps)
-        outcome = await self.worker.perform(part, self.registry, _Part(self, positions))
-        for position, result in zip(positions, outcome.results, strict=True):
-            self.results[position] = result
+        report = _Part(self, positions)
+        outcome = await self.worker.perform(part, self.registry, report)
+        report.place(outcome.results)
         self._learn(source, outcome.metadata)
         for node in nodes:
             node.ended = True
@@ -186,14 +186,14 @@ class _Part:
     whole: GraphRun
     positions: list[int]
 
-    def _place(self, results: tuple[StepResult, ...]) -> None:
+    def place(self, results: tuple[StepResult, ...]) -> None:
         for position, result in zip(self.positions, results, strict=True):
             self.whole.results[position] = result
 
     def progress(self, results: tuple[StepResult, ...], metadata: dict[str, Any] | None) -> None:
-        self._place(results)
+        self.place(results)
         self.whole.report.progress(tuple(self.whole.results), self.whole.metadata or metadata)
 
     async def changed(self, results: tuple[StepResult, ...], metadata: dict[str, Any] | None) -> None:
-        self._place(results)
+        self.place(results)
         await self.whole.report.changed(tuple(self.whole.results), self.whole.metadata or metadata)

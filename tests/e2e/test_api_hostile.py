@@ -308,7 +308,7 @@ def test_silent_strangers_are_shown_out(tmp_path: Path) -> None:
 
     service = Service(tmp_path / "service")
     service.daemon = parts.Daemon(service.root / "daemon", service.settings, [])
-    service.daemon.start(fault="from watcher.api import serving\nserving.FIRST_REQUEST = 1.0\nserving.CONNECTIONS = 50")
+    service.daemon.start(fault="from watcher import listening as at\nat.FIRST_REQUEST = 1.0\nat.CONNECTIONS = 50")
     try:
         client = service.client()
         assert client.call("DescribeWorkflows")["TotalCount"] == 0

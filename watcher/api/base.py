@@ -15,6 +15,7 @@ from watcher.errors import ConfigurationError
 from watcher.model.base import Value
 from watcher.mps import wire
 from watcher.mps.faults import RequestError, fault_of
+from watcher.outside import Guard
 from watcher.settings import Settings
 from watcher.state.store import State
 from watcher.worker import Worker
@@ -59,12 +60,15 @@ class Caller:
 
 @dataclass(slots=True)
 class Service:
-    """The daemon's parts that actions use. ``wake`` says that there are new tasks, ``end`` that one is unwanted."""
+    """The daemon's parts that actions use. ``wake`` says that there are new tasks, ``end`` that one is unwanted;
+    ``guard`` which addresses requests may name.
+    """
 
     settings: Settings
     state: State
     worker: Worker
     pictures: Pictures
+    guard: Guard
     current: Callable[[], Catalog]
     wake: Callable[[], None]
     end: Callable[[str], None]

@@ -16,15 +16,13 @@ from watcher.model.resources import MediaInputInfo, OutputStorage
 from watcher.model.workflow import Triggered
 from watcher.mps import files
 from watcher.mps.faults import RequestError, fault_of
-from watcher.outside import Guard
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 
 
 def check_triggered(service: Service, caller: Caller, order: Triggered) -> None:
     """Raise RequestError unless a workflow or schedule could run."""
-    check_order(service, caller, order)
-    for bucket in dict.fromkeys((order.trigger.bucket, *buckets_of(order))):
+    for bucket in check_order(service, caller, order):
         if not _BUCKET.match(bucket):
             message = f"{bucket[:80]!r} is not the name of a bucket"
             raise RequestError("ResourceNotFound.CosBucketNameInvalid", message)
@@ -38,9 +36,13 @@ def check_triggered(service: Service, caller: Caller, order: Triggered) -> None:
         raise fault_of(problems)
 
 
-def check_order(service: Service, caller: Caller, order: Order) -> None:
-    """Raise RequestError for what a caller must not ask for, wherever its tasks come from."""
-    for bucket in dict.fromkeys((order.input_bucket, *buckets_of(order))):
+def check_order(service: Service, caller: Caller, order: Order) -> list[str]:
+    """Raise RequestError for what a caller must not ask for, wherever its tasks come from.
+
+    Returns the buckets that the order names, each once.
+    """
+    buckets = list(dict.fromkeys((order.input_bucket, *buckets_of(order))))
+    for bucket in buckets:
         if bucket != URL and not caller.may(bucket):
             raise RequestError("UnauthorizedOperation", f"this key pair may not name the bucket {bucket[:80]!r}")
     if any(step.kind == "command" for step in order.steps):
@@ -49,23 +51,19 @@ def check_order(service: Service, caller: Caller, order: Order) -> None:
     problems = [*files.pattern_problems(order), *_notify_problems(service, order)]
     if problems:
         raise fault_of(problems)
+    return buckets
 
 
-def _notify_problems(service: Service, order: Order) -> Iterator[Problem]:
-    """Events that could never be delivered; names are looked up when there is something to deliver."""
+def _notify_problems(service: Service, order: Order) -> list[Problem]:
+    """Events that could never be delivered; names of hosts are looked up when there is something to deliver."""
     config = order.task_notify_config
-    if config is None:
-        return
-    if config.notifier is not None:
-        if config.notifier not in service.settings.notifiers:
-            known = ", ".join(sorted(service.settings.notifiers)) or "none"
-            message = f"there is no notifier {config.notifier!r} in the settings of this service; there is: {known}"
-            yield Problem("TaskNotifyConfig", message)
-        return
+    if config is None or config.notifier is not None:
+        return catalog.notifier_problems(order, service.settings)
     try:
-        Guard(service.settings.outside.allow).check(config.notify_url)
+        service.guard.check(config.notify_url)
     except PermanentError as error:
-        yield Problem("TaskNotifyConfig.NotifyUrl", str(error))
+        return [Problem("TaskNotifyConfig.NotifyUrl", str(error))]
+    return []
 
 
 def buckets_of(value: object) -> Iterator[str]:

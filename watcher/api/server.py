@@ -11,6 +11,7 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from watcher import log
@@ -19,6 +20,7 @@ from watcher.api.limits import Limits, Replays
 from watcher.api.pictures import PREFIX
 from watcher.api.table import ACTIONS, KNOWN
 from watcher.errors import WatcherError
+from watcher.listening import read_body
 from watcher.model.dress import WatermarkTemplate
 from watcher.mps import signature
 from watcher.mps.faults import RequestError
@@ -56,14 +58,11 @@ class Api:
         self._replays = Replays()
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
-        self.silent: set[asyncio.BaseProtocol] = set()
-        """Connections that have not sent a request yet."""
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request, to its answer."""
         from aiohttp import web  # noqa: PLC0415  loaded by whoever serves
 
-        self.silent.discard(request.protocol)
         path, _, query = request.raw_path.partition("?")
         if path == "/healthz":
             return web.Response(body=b"ok\n", content_type="text/plain")
@@ -118,7 +117,7 @@ class Api:
                 body = await _body(request, largest)
         else:
             body = await _body(request, largest)
-        return Arrived(request.method, query, headers, body, encrypted=arrived.encrypted)
+        return replace(arrived, body=body)
 
     async def _act(self, arrived: Arrived, origin: str) -> Body:
         now = time.time()
@@ -181,18 +180,14 @@ def _too_large(what: str, largest: int) -> RequestError:
 
 
 async def _body(request: web.BaseRequest, largest: int) -> bytes:
-    parts: list[bytes] = []
-    size = 0
     try:
         async with asyncio.timeout(BODY_TIME):
-            async for part in request.content.iter_any():
-                size += len(part)
-                if size > largest:
-                    raise _too_large("body", largest)
-                parts.append(part)
+            body = await read_body(request, largest)
     except TimeoutError:
         raise RequestError("InvalidRequest", f"the body did not come within {BODY_TIME:.0f} seconds") from None
-    return b"".join(parts)
+    if body is None:
+        raise _too_large("body", largest)
+    return body
 
 
 def _action(verified: Verified) -> Action:

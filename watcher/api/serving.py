@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ipaddress
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from watcher import log
 from watcher.api.base import Caller, Rights, Service
 from watcher.errors import ConfigurationError, Problem
+from watcher.listening import host_and_port, listening
 from watcher.settings import ApiSettings
-
-if TYPE_CHECKING:
-    from aiohttp import web
 
 _log = log.get("api")
 
 IDLE = 75.0
 """Seconds that a connection without a request is kept."""
-FIRST_REQUEST = 20.0
-"""Seconds within which a connection has to say what it wants."""
-CONNECTIONS = 1000
-"""At the same time; more are closed at once."""
 LONGEST_LINE = 40 * 1024
 SHUTDOWN = 5.0
 
@@ -75,38 +67,6 @@ def _is_loopback(host: str) -> bool:
     return host == "localhost"
 
 
-class _Refused(asyncio.Protocol):
-    """What a connection gets that is one too many."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.close()
-
-
-class _Doorkeeper:
-    """Makes the protocols of connections: not too many, and none that stays without saying a word.
-
-    ``silent`` holds those that have not sent a request yet; whoever handles requests takes them out.
-    """
-
-    def __init__(self, server: web.Server, silent: set[asyncio.BaseProtocol]) -> None:
-        self._server = server
-        self._silent = silent
-
-    def __call__(self) -> asyncio.Protocol:
-        if len(self._server.connections) >= CONNECTIONS:
-            return _Refused()
-        protocol = self._server()
-        self._silent.add(protocol)
-        asyncio.get_running_loop().call_later(FIRST_REQUEST, self._close_if_silent, protocol)
-        return protocol
-
-    def _close_if_silent(self, protocol: web.RequestHandler) -> None:
-        if protocol in self._silent:
-            self._silent.discard(protocol)
-            if protocol.transport is not None:
-                protocol.transport.close()
-
-
 @asynccontextmanager
 async def serving(service: Service, callers: Callers) -> AsyncIterator[None]:
     """Serve the API while the context lasts, where the settings say so; raises ConfigurationError if it can't be."""
@@ -114,31 +74,24 @@ async def serving(service: Service, callers: Callers) -> AsyncIterator[None]:
     if settings.listen is None:
         yield
         return
-    # A third of a second, for those who serve.
-    from aiohttp import web  # noqa: PLC0415
-
+    # A tenth of a second, for those who serve.
     from watcher.api.server import Api  # noqa: PLC0415
 
-    host, _, port = settings.listen.rpartition(":")
     context = tls(settings)
     await callers.load()
     api = Api(service, callers.find)
-    server = web.Server(api.handle, keepalive_timeout=IDLE, max_line_size=LONGEST_LINE, max_field_size=LONGEST_LINE)
-    loop = asyncio.get_running_loop()
-    doorkeeper = _Doorkeeper(server, api.silent)
-    try:
-        listener = await loop.create_server(doorkeeper, host.strip("[]"), int(port), ssl=context)
-    except (OSError, OverflowError) as error:
-        raise ConfigurationError([Problem("api.listen", f"{settings.listen} can't be listened on: {error}")]) from None
-    scheme = "https" if context is not None else "http"
-    _log.info("serving the API", address=f"{scheme}://{settings.listen}", credentials=len(callers))
-    if context is None and not _is_loopback(host.strip("[]")):
-        _log.warning("the API is not on loopback and speaks no TLS: put a proxy before it, or set api.certificate")
-    if not len(callers):
-        _log.warning("no credentials: nobody can call the API; make some with `watcher credentials create`")
-    try:
+    lines = {"max_line_size": LONGEST_LINE, "max_field_size": LONGEST_LINE}
+    listener = listening(api.handle, settings.listen, tls=context, shutdown=SHUTDOWN, keepalive_timeout=IDLE, **lines)
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(listener)
+        except (OSError, OverflowError) as error:
+            message = f"{settings.listen} can't be listened on: {error}"
+            raise ConfigurationError([Problem("api.listen", message)]) from None
+        scheme = "https" if context is not None else "http"
+        _log.info("serving the API", address=f"{scheme}://{settings.listen}", credentials=len(callers))
+        if context is None and not _is_loopback(host_and_port(settings.listen)[0]):
+            _log.warning("the API is not on loopback and speaks no TLS: put a proxy before it, or set api.certificate")
+        if not len(callers):
+            _log.warning("no credentials: nobody can call the API; make some with `watcher credentials create`")
         yield
-    finally:
-        listener.close()
-        await server.shutdown(SHUTDOWN)
-        await listener.wait_closed()

@@ -21,7 +21,7 @@ from watcher.model.resources import OutputStorage
 from watcher.model.schedule import Schedule
 from watcher.model.task import Task
 from watcher.mps import wire
-from watcher.mps.events import input_info, iso, task_object
+from watcher.mps.events import input_info, iso, task_object, type_name_of
 from watcher.mps.faults import RequestError, fault_of
 from watcher.mps.requests import (
     DescribeMediaMetaData,
@@ -271,19 +271,6 @@ def _read_token(token: str) -> int | None:
     return int(position)
 
 
-_SIMPLE = {
-    "transcode": "Transcode",
-    "animated_graphic": "AnimatedGraphics",
-    "snapshot_by_time_offset": "SnapshotByTimeOffset",
-    "sample_snapshot": "SampleSnapshot",
-    "image_sprite": "ImageSprites",
-    "adaptive_dynamic_streaming": "AdaptiveDynamicStreaming",
-    "waveform": "Waveform",
-    "command": "Command",
-    "exec_rules": "ExecRules",
-}
-
-
 def _simple(task: Task) -> Body:
     return {
         "TaskId": task.task_id,
@@ -291,7 +278,7 @@ def _simple(task: Task) -> Body:
         "CreateTime": iso(task.create_time),
         "BeginProcessTime": iso(task.begin_time),
         "FinishTime": iso(task.finish_time),
-        "SubTaskTypes": list(dict.fromkeys(_SIMPLE[step.kind] for step in task.order.steps)),
+        "SubTaskTypes": list(dict.fromkeys(type_name_of(step.kind) for step in task.order.steps)),
     }
 
 

@@ -27,22 +27,18 @@ _MEMBERS = {
 _OURS = frozenset({"WaveformTask", "CommandTask"})
 
 
-NODES = {
-    "transcode": ("Transcode", "TranscodeTask", "action-trans"),
-    "animated_graphic": ("AnimatedGraphics", "AnimatedGraphicTask", "action-animated-graphics"),
-    "snapshot_by_time_offset": ("SnapshotByTimeOffset", "SnapshotByTimeOffsetTask", "action-snapshotByTimeOffset"),
-    "sample_snapshot": ("SampleSnapshot", "SampleSnapshotTask", "action-samplesnapshot"),
-    "image_sprite": ("ImageSprites", "ImageSpriteTask", "action-image-sprite"),
-    "adaptive_dynamic_streaming": (
-        "AdaptiveDynamicStreaming", "AdaptiveDynamicStreamingTask", "action-adaptive-substream",
-    ),
-    "exec_rules": ("ExecRules", "ExecRuleTask", "action-exec-rules"),
-}  # fmt: skip
-"""Type and member of an ActivityResult, and the type of the node, for each kind of step a schedule has."""
+_NODES = {kind: names for kind, names in _MEMBERS.items() if names[1] not in _OURS}
+_NODES["exec_rules"] = ("ExecRules", "ExecRuleTask")
+"""Type and member of an ActivityResult for each kind of step that a schedule can have."""
 _OTHER_NODES = (
     "RecognitionTask", "ReviewTask", "AnalysisTask", "QualityControlTask", "SmartSubtitlesTask", "SmartEraseTask",
     "AIDubbingTask",
 )  # fmt: skip
+
+
+def type_name_of(kind: str) -> str:
+    """What the model calls sub-tasks of a kind of step: ``Transcode``, ``ImageSprites`` …"""
+    return (_MEMBERS.get(kind) or _NODES[kind])[0]
 
 
 def iso(moment: float | None) -> str:
@@ -91,12 +87,12 @@ def _media_result(kind: str, result: StepResult) -> dict[str, Any]:
 
 
 def _activity_result(kind: str, result: StepResult) -> dict[str, Any]:
-    type_name, member, _ = NODES[kind]
+    type_name, member = _NODES[kind]
     body = _result(kind, result)
     if kind == "exec_rules":
         body = {key: body[key] for key in ("Status", "ErrCodeExt", "Message", "Input", "Output")}
         body["Input"] = {"Rules": (body["Input"] or {}).get("Rules", [])}
-    others = dict.fromkeys((*(other for _, other, _ in NODES.values()), *_OTHER_NODES))
+    others = dict.fromkeys((*(other for _, other in _NODES.values()), *_OTHER_NODES))
     return {"ActivityType": type_name, "ActivityResItem": {**others, member: body}}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -299,7 +299,3 @@ class DescribePersonSamples(Value):
     tags: Tags | None = None
     offset: Offset = 0
     limit: Limit = 100
-
-
-Body = dict[str, Any]
-"""A body as it came, with wire names."""

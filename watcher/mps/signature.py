@@ -60,7 +60,6 @@ class Verified:
     secret_id: str
     action: str
     version: str
-    timestamp: int
     token: bytes
     fields: tuple[tuple[str, str], ...] | None
 
@@ -134,7 +133,7 @@ def _verify_tc3(request: Arrived, key_of: KeyOf, now: float) -> Verified:
     if not any(hmac.compare_digest(expected, signature) for expected in made):
         raise RequestError("AuthFailure.SignatureFailure", "the signature does not fit the request and the SecretKey")
     fields = _fields(request.query) if request.method == "GET" else None
-    return Verified(secret_id, action, version, timestamp, bytes.fromhex(signature), fields)
+    return Verified(secret_id, action, version, bytes.fromhex(signature), fields)
 
 
 def _portless(request: Arrived) -> Arrived:
@@ -220,7 +219,7 @@ def _verify_v1(request: Arrived, key_of: KeyOf, now: float) -> Verified:
     if method not in _METHODS:
         raise RequestError("InvalidParameter", f"SignatureMethod: use one of {', '.join(_METHODS)}")
     key = _key(values["SecretId"], key_of)
-    timestamp = _check_time(values["Timestamp"], now)
+    _check_time(values["Timestamp"], now)
     made = (
         v1_signature(key, v1_text(request.method, seen(request).headers.get("host", ""), values), method)
         for seen in _AS_SIGNED
@@ -229,7 +228,7 @@ def _verify_v1(request: Arrived, key_of: KeyOf, now: float) -> Verified:
     if not any(hmac.compare_digest(expected.encode(), given) for expected in made):
         raise RequestError("AuthFailure.SignatureFailure", "the signature does not fit the request and the SecretKey")
     fields = tuple((name, value) for name, value in pairs if name not in _COMMON)
-    return Verified(values["SecretId"], values["Action"], values["Version"], timestamp, given, fields)
+    return Verified(values["SecretId"], values["Action"], values["Version"], given, fields)
 
 
 def v1_text(method: str, host: str, values: Mapping[str, str]) -> str:

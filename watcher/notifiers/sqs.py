@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from watcher import aws
 from watcher.errors import PermanentError
@@ -31,9 +31,6 @@ class SqsNotifier(Notifier):
         self._options = options
         self._context: Any = None
         self._client: Any = None
-
-    async def __aenter__(self) -> Self:
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import AsyncIterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import parse_qs
 
 from pydantic import Field, SecretStr
 
 from watcher import log, plugin
 from watcher.errors import TransientError
+from watcher.listening import listening, read_body
 from watcher.plugin import Seconds
 from watcher.sources._dialects import MAX_BODY
 from watcher.sources._reading import read_message, storages_by_bucket
@@ -58,22 +60,14 @@ class WebhookSource(Source):
 
     async def deliveries(self, cursor: Cursor) -> AsyncIterator[Delivery]:
         """A delivery per request."""
-        from aiohttp import web  # noqa: PLC0415  a fifth of a second, for those who use it
-
-        host, _, port = self._options.listen.rpartition(":")
-        server = web.Server(self._handle)
-        try:
-            listener = await asyncio.get_running_loop().create_server(server, host.strip("[]"), int(port))
-        except OSError as error:
-            raise TransientError(f"{self._options.listen} can't be listened on: {error}") from error
-        try:
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(listening(self._handle, self._options.listen, shutdown=1.0))
+            except OSError as error:
+                raise TransientError(f"{self._options.listen} can't be listened on: {error}") from error
             yield Delivery(())
             while True:
                 yield await self._found.get()
-        finally:
-            listener.close()
-            await server.shutdown(1.0)
-            await listener.wait_closed()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         from aiohttp import web  # noqa: PLC0415
@@ -94,7 +88,7 @@ class WebhookSource(Source):
         self._waiting += 1
         try:
             async with asyncio.timeout(self._options.timeout):
-                committed = await self._commit(await _body(request))
+                committed = await self._commit(await read_body(request, MAX_BODY))
         except TimeoutError:
             committed = False
         finally:
@@ -129,14 +123,3 @@ class WebhookSource(Source):
 def _settle(done: asyncio.Future[bool], committed: bool) -> None:
     if not done.done():  # whoever sent it may have gone meanwhile
         done.set_result(committed)
-
-
-async def _body(request: Any) -> bytes | None:
-    parts: list[bytes] = []
-    size = 0
-    async for part in request.content.iter_any():
-        size += len(part)
-        if size > MAX_BODY:
-            return None
-        parts.append(part)
-    return b"".join(parts)

@@ -221,47 +221,28 @@ class Tasks:
 
     async def request_abort(self, task_id: str) -> Status | None:
         """Ask for the end of a task; returns its status, or None when there is no such task."""
-        table = schema.tasks
-
-        def mark(connection: Connection) -> Status | None:
-            connection.execute(
-                update(table).where(table.c.task_id == task_id, table.c.status != "FINISH").values(abort=True)
-            )
-            status: Status | None = connection.execute(
-                select(table.c.status).where(table.c.task_id == task_id)
-            ).scalar_one_or_none()
-            return status
-
-        return await self._database.run(mark)
+        return await self._mark(task_id, schema.tasks.c.status != "FINISH", abort=True)
 
     async def abort_waiting(self, task_id: str) -> Status | None:
-        """Ask for the end of a task if it waits; returns the status it had, or None when there is no such task."""
+        """Ask for the end of a task if it waits; returns its status, or None when there is no such task."""
+        return await self._mark(task_id, schema.tasks.c.status == "WAITING", abort=True)
+
+    async def set_priority(self, task_id: str, priority: int) -> Status | None:
+        """Change the priority of a task if it waits; returns its status, or None when there is no such task."""
+        return await self._mark(task_id, schema.tasks.c.status == "WAITING", priority=priority)
+
+    async def _mark(self, task_id: str, condition: ColumnElement[bool], **values: Any) -> Status | None:
+        """Change a task where the condition holds; returns its status, which that does not change."""
         table = schema.tasks
 
         def mark(connection: Connection) -> Status | None:
-            waits = (table.c.task_id == task_id) & (table.c.status == "WAITING")
-            if connection.execute(update(table).where(waits).values(abort=True)).rowcount:
-                return "WAITING"
+            connection.execute(update(table).where(table.c.task_id == task_id, condition).values(**values))
             status: Status | None = connection.execute(
                 select(table.c.status).where(table.c.task_id == task_id)
             ).scalar_one_or_none()
             return status
 
         return await self._database.run(mark)
-
-    async def set_priority(self, task_id: str, priority: int) -> Status | None:
-        """Change the priority of a task that waits; returns its status, or None when there is no such task."""
-        table = schema.tasks
-
-        def change(connection: Connection) -> Status | None:
-            waits = (table.c.task_id == task_id) & (table.c.status == "WAITING")
-            connection.execute(update(table).where(waits).values(priority=priority))
-            status: Status | None = connection.execute(
-                select(table.c.status).where(table.c.task_id == task_id)
-            ).scalar_one_or_none()
-            return status
-
-        return await self._database.run(change)
 
     async def retry(self, task_id: str) -> bool:
         """Queue a finished task again; False when it is not finished or does not exist."""

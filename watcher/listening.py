@@ -1,0 +1,94 @@
+"""Listening for HTTP requests of strangers: not too many at once, none that stays silent, none that says too much."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+FIRST_REQUEST = 20.0
+"""Seconds within which a connection has to say what it wants."""
+CONNECTIONS = 1000
+"""At the same time; more are closed at once."""
+
+
+def host_and_port(listen: str) -> tuple[str, int]:
+    """``127.0.0.1:8080`` or ``[::1]:8080`` in its two parts."""
+    host, _, port = listen.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+async def read_body(request: web.BaseRequest, largest: int) -> bytes | None:
+    """The body of a request; None when it has more than ``largest`` bytes."""
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.content.iter_any():
+        size += len(part)
+        if size > largest:
+            return None
+        parts.append(part)
+    return b"".join(parts)
+
+
+class _Refused(asyncio.Protocol):
+    """What a connection gets that is one too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
+
+
+class _Doorkeeper:
+    """Makes the protocols of connections, and closes those that have not sent a request after a while."""
+
+    def __init__(self, server: web.Server, silent: set[asyncio.BaseProtocol]) -> None:
+        self._server = server
+        self._silent = silent
+
+    def __call__(self) -> asyncio.Protocol:
+        if len(self._server.connections) >= CONNECTIONS:
+            return _Refused()
+        protocol = self._server()
+        self._silent.add(protocol)
+        asyncio.get_running_loop().call_later(FIRST_REQUEST, self._close_if_silent, protocol)
+        return protocol
+
+    def _close_if_silent(self, protocol: web.RequestHandler) -> None:
+        if protocol in self._silent:
+            self._silent.discard(protocol)
+            if protocol.transport is not None:
+                protocol.transport.close()
+
+
+@asynccontextmanager
+async def listening(
+    handler: Handler, listen: str, *, tls: ssl.SSLContext | None = None, shutdown: float, **options: Any
+) -> AsyncIterator[None]:
+    """Hand requests to ``handler`` while the context lasts; raises OSError or OverflowError when that can't be.
+
+    ``shutdown`` is how many seconds requests may still take at the end; ``options`` are those of aiohttp's server.
+    """
+    from aiohttp import web  # noqa: PLC0415  a fifth of a second, for those who listen
+
+    silent: set[asyncio.BaseProtocol] = set()
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        silent.discard(request.protocol)
+        return await handler(request)
+
+    server = web.Server(handle, **options)
+    host, port = host_and_port(listen)
+    loop = asyncio.get_running_loop()
+    listener = await loop.create_server(_Doorkeeper(server, silent), host, port, ssl=tls)
+    try:
+        yield
+    finally:
+        listener.close()
+        await server.shutdown(shutdown)
+        await listener.wait_closed()
