@@ -74,7 +74,7 @@ async def listening(
 
     ``shutdown`` is how many seconds requests may still take at the end; ``options`` are those of aiohttp's server.
     """
-    from aiohttp import web  # noqa: PLC0415  a fifth of a second, for those who listen
+    from aiohttp import web  # noqa: PLC0415  a tenth of a second, for those who listen
 
     silent: set[asyncio.BaseProtocol] = set()
 
