@@ -50,11 +50,31 @@ class Catalog:
         self.workflows = {item.workflow_id: item for item in stored}
         enabled = [(item.workflow.trigger, item.match) for item in self.workflows.values() if item.workflow.enabled]
         self.index: TriggerIndex[Match] = TriggerIndex(enabled, regions)
+        self.limits = {key: limit for key, item in self.workflows.items() if (limit := item.workflow.max_running)}
+        """How many tasks may run at once, by workflow id, where that is limited."""
 
     @property
     def enabled(self) -> int:
         """How many workflows and schedules are enabled."""
         return sum(1 for item in self.workflows.values() if item.workflow.enabled)
+
+    def allows(self, workflow_id: int) -> bool:
+        """Whether tasks of a workflow or schedule may begin: it is there, and enabled."""
+        stored = self.workflows.get(workflow_id)
+        return stored is not None and stored.workflow.enabled
+
+    def watched(self, storage: str) -> tuple[str, ...]:
+        """The prefixes of keys that enabled workflows look at in a storage; none lies in another."""
+        found: list[str] = []
+        for item in self.workflows.values():
+            trigger = item.workflow.trigger
+            if item.workflow.enabled and trigger.bucket == storage:
+                found.append(trigger.dir.strip("/") + "/" if trigger.dir != "/" else "")
+        return tuple(
+            prefix
+            for prefix in sorted(set(found))
+            if not any(prefix != other and prefix.startswith(other) for other in found)
+        )
 
     def put(self, stored: StoredWorkflow) -> None:
         """A workflow or schedule is new, or has changed."""
@@ -62,6 +82,8 @@ class Catalog:
         self.workflows[stored.workflow_id] = stored
         if stored.workflow.enabled:
             self.index.add(stored.workflow.trigger, stored.match)
+        if stored.workflow.max_running:
+            self.limits[stored.workflow_id] = stored.workflow.max_running
         self.changes += 1
 
     def remove(self, workflow_id: int) -> None:
@@ -72,6 +94,7 @@ class Catalog:
 
     def _take_out(self, workflow_id: int) -> None:
         before = self.workflows.get(workflow_id)
+        self.limits.pop(workflow_id, None)
         if before is not None and before.workflow.enabled:
             self.index.remove(before.workflow.trigger, before.match)
 

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from watcher import log
 from watcher.catalog import Catalog
-from watcher.errors import AccessRefused, ObjectNotFound, PermanentError, TransientError, WatcherError
-from watcher.model.objects import MARKER, ObjectEvent, ObjectInfo, parse_lineage, version_digest
+from watcher.errors import TransientError, WatcherError
+from watcher.model.objects import ObjectEvent, ObjectInfo
 from watcher.sources.base import Delivery, Source
-from watcher.state.ledger import Candidate, Tally
+from watcher.state.ledger import Tally
 from watcher.state.store import State
 from watcher.storage.base import Storage
+from watcher.verifying import HEADS, Rules, Verified, Verifier
 
 _log = log.get("dispatcher")
 
@@ -25,38 +27,78 @@ GROUP = 2000
 """Events that one commit takes at most."""
 QUEUE = 64
 """Deliveries that wait for the commit at most; sources wait when there are more."""
-HEADS = 32
-"""Requests for an object's version at once."""
 PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """Seconds before a source that broke is tried again."""
+LOOK = 0.5
+"""Seconds between two looks for objects that were not ready, where there are some."""
+LOOK_IDLE = 5.0
 
 
 @dataclass(slots=True)
 class Counters:
-    """What happened to object events since the start."""
+    """What happened to object events since the start.
+
+    ``received`` is the sum of what they came to: ``ignored``, ``settling``, ``quarantined``, ``released`` and the
+    counts of ``tally``, but for what is on its way.
+    """
 
     received: int = 0
     ignored: int = 0
-    gone: int = 0
+    settling: int = 0
     released: int = 0
     quarantined: int = 0
     tally: Tally = field(default_factory=Tally)
+    oldest: float = 0.0
+
+
+class _Waiting:
+    """Deliveries that wait for their commit. What just happened goes before what a listing found."""
+
+    def __init__(self) -> None:
+        self._live: deque[tuple[Delivery, Verified]] = deque()
+        self._bulk: deque[tuple[Delivery, Verified]] = deque()
+        self._changed = asyncio.Condition()
+
+    async def put(self, delivery: Delivery, found: Verified) -> None:
+        """Wait for room, then for the commit."""
+        lane = self._bulk if delivery.bulk else self._live
+        async with self._changed:
+            await self._changed.wait_for(lambda: len(lane) < QUEUE)
+            lane.append((delivery, found))
+            self._changed.notify_all()
+
+    async def group(self) -> list[tuple[Delivery, Verified]]:
+        """Whatever is there, up to GROUP candidates; of a listing only where there is room."""
+        taken: list[tuple[Delivery, Verified]] = []
+        size = 0
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._live or self._bulk)
+            for lane in (self._live, self._bulk):
+                while lane and (size < GROUP or not taken):
+                    taken.append(lane.popleft())
+                    size += len(taken[-1][1].candidates)
+            self._changed.notify_all()
+        return taken
 
 
 class Dispatcher:
     """Takes deliveries from all sources; ``wake`` is called when new tasks were committed."""
 
-    def __init__(self, state: State, storages: Mapping[str, Storage], wake: Callable[[], None]) -> None:
+    def __init__(
+        self, state: State, storages: Mapping[str, Storage], wake: Callable[[], None], rules: Rules | None = None
+    ) -> None:
         self._state = state
-        self._storages = storages
+        self._verifier = Verifier(state, storages, rules or Rules())
         self._wake = wake
-        self._queue: asyncio.Queue[tuple[Delivery, list[Candidate]]] = asyncio.Queue(QUEUE)
-        self._heads = asyncio.Semaphore(HEADS)
+        self._waiting = _Waiting()
+        self._unready = asyncio.Event()
         self.catalog: Catalog | None = None
         self.counters = Counters()
         self.listening = asyncio.Event()
         """Set when each source listens, or was found to be unavailable."""
         self._silent: set[str] = set()
+        self.troubles: dict[str, str] = {}
+        """Why sources are unavailable now, by name."""
         self.progress = 0.0
 
     async def run(self, sources: Sequence[Source]) -> None:
@@ -65,6 +107,7 @@ class Dispatcher:
         self._all_listen()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._commit_groups(), name="commit")
+            group.create_task(self._look_again(), name="unready objects")
             for source in sources:
                 group.create_task(self._listen(source), name=f"source {source.name}")
 
@@ -77,12 +120,14 @@ class Dispatcher:
                 resolving: set[asyncio.Task[None]] = set()
                 async for delivery in source.deliveries(cursor):
                     failures = 0
+                    self.troubles.pop(source.name, None)
                     self._heard_of(source)
                     await self._accept(delivery, resolving)
                 return
             except WatcherError as error:
                 pause = PAUSES[min(failures, len(PAUSES) - 1)]
                 failures += 1
+                self.troubles[source.name] = str(error)
                 self._heard_of(source)
                 _log.warning("source unavailable", source=source.name, error=str(error), again_in=pause)
             await asyncio.sleep(pause)
@@ -97,15 +142,15 @@ class Dispatcher:
 
     async def _accept(self, delivery: Delivery, resolving: set[asyncio.Task[None]]) -> None:
         """Deliveries that need questions to a storage don't hold up those that don't."""
-        self.counters.received += len(delivery.events)
+        self.counters.received += len(delivery.events) + delivery.refused + len(delivery.strange)
         self.counters.ignored += delivery.refused
         self.progress = time.monotonic()
-        catalog = self.catalog
-        assert catalog is not None  # noqa: S101  the daemon sets it before it starts this
+        catalog = self._in_force()
         events = [event for event in delivery.events if _usable(event)]
         self.counters.ignored += len(delivery.events) - len(events)
-        if all(self._is_complete(event) for event in events):
-            await self._queue.put((delivery, [self._candidate(event, catalog) for event in events]))
+        found = self._verifier.at_once(events, catalog)
+        if found is not None:
+            await self._waiting.put(delivery, found)
             return
         while len(resolving) >= HEADS:
             await asyncio.wait(resolving, return_when=asyncio.FIRST_COMPLETED)
@@ -113,105 +158,103 @@ class Dispatcher:
         resolving.add(task)
         task.add_done_callback(resolving.discard)
 
-    def _is_complete(self, event: ObjectEvent) -> bool:
-        storage = self._storages.get(event.storage)
-        return event.info is not None and (event.existing or storage is None or storage.exact_listing)
-
-    @staticmethod
-    def _candidate(event: ObjectEvent, catalog: Catalog) -> Candidate:
-        assert event.info is not None  # noqa: S101
-        matches = tuple(catalog.index.match(event.storage, event.key))
-        return Candidate(event.info, matches, existing=event.existing, notified=event.notified)
+    def _in_force(self) -> Catalog:
+        assert self.catalog is not None, "the daemon sets it before it starts this"  # noqa: S101
+        return self.catalog
 
     async def _resolve(self, delivery: Delivery, events: list[ObjectEvent], catalog: Catalog) -> None:
         """Ask the storage for the exact version of what matches and is not known yet."""
         try:
-            known = await self._state.ledger.known([version_digest(e.info) for e in events if e.info is not None])
-            found = await asyncio.gather(*(self._look(event, catalog, known) for event in events))
+            found = await self._verifier.verify(events, catalog)
         except TransientError as error:
-            self.counters.released += len(events)
+            self.counters.released += len(events) + len(delivery.strange)
             _log.warning("events released, a storage does not answer", error=str(error))
             await _quietly(delivery.release)
-            return
-        await self._queue.put((delivery, [candidate for candidate in found if candidate is not None]))
-
-    async def _look(self, event: ObjectEvent, catalog: Catalog, known: set[bytes]) -> Candidate | None:
-        matches = tuple(catalog.index.match(event.storage, event.key))
-        listed = version_digest(event.info) if event.info is not None else None
-        if event.info is not None and (not matches or listed in known):
-            return Candidate(event.info, matches, existing=event.existing)
-        if not matches:
-            self.counters.tally.unmatched += 1
-            return None
-        try:
-            info = await self._head(event)
-        except ObjectNotFound:
-            self.counters.gone += 1
-            return None
-        except AccessRefused as error:
-            # A key pair can be mended: the event has to be there when it is.
-            raise TransientError(str(error)) from error
-        except PermanentError as error:
-            self.counters.ignored += 1
-            _log.warning("object can't be looked at", object=f"{event.storage}/{event.key}", error=str(error))
-            return None
-        marker = (info.metadata or {}).get(MARKER)
-        return Candidate(
-            replace(info, metadata=None),
-            matches,
-            existing=event.existing,
-            notified=event.notified or event.info is None,
-            marker=parse_lineage(marker) if marker is not None else None,
-            alias=listed,
-        )
+        else:
+            await self._waiting.put(delivery, found)
 
     async def take(self, events: Sequence[ObjectEvent]) -> Tally:
         """Look at events and commit them, at once; raises TransientError when a storage does not answer."""
-        catalog = self.catalog
-        assert catalog is not None  # noqa: S101
-        found = await asyncio.gather(*(self._look(event, catalog, set()) for event in events))
-        candidates = [candidate for candidate in found if candidate is not None]
-        return await self._state.ledger.intake(candidates, time.time())
-
-    async def _head(self, event: ObjectEvent) -> ObjectInfo:
-        async with self._heads:
-            return await self._storages[event.storage].head(event.key, event.version_id)
+        found = await self._verifier.verify(events, self._in_force())
+        return await self._state.ledger.intake(found.candidates, time.time(), (), found.unready)
 
     async def _commit_groups(self) -> None:
         """Whatever arrived while the last group was being committed is the next group."""
         while True:
-            group = [await self._queue.get()]
-            size = len(group[0][1])
-            while size < GROUP and not self._queue.empty():
-                group.append(self._queue.get_nowait())
-                size += len(group[-1][1])
-            await self._commit([delivery for delivery, _ in group], [c for _, found in group for c in found])
+            await self._commit(await self._waiting.group())
 
-    async def _commit(self, deliveries: list[Delivery], candidates: list[Candidate]) -> None:
+    async def _commit(self, group: list[tuple[Delivery, Verified]]) -> None:
+        candidates = [candidate for _, found in group for candidate in found.candidates]
+        strange = [item for delivery, _ in group for item in delivery.strange]
+        unready = [item for _, found in group for item in found.unready]
         try:
-            strange = [item for delivery in deliveries for item in delivery.strange]
-            if candidates or strange:
-                tally = await self._state.ledger.intake(candidates, time.time(), strange)
+            if candidates or strange or unready:
+                tally = await self._state.ledger.intake(candidates, time.time(), strange, unready)
                 self.counters.quarantined += len(strange)
-                self._account(tally)
+                self._account(tally, [found for _, found in group])
+            else:
+                self._account(Tally(), [found for _, found in group])
         except TransientError as error:
             # The disk may be full: nothing is acknowledged, and receiving slows down to one try a second.
-            self.counters.released += len(candidates)
+            self.counters.released += sum(len(delivery.events) + len(delivery.strange) for delivery, _ in group)
             _log.error("events can't be committed, nothing is acknowledged", error=str(error))
-            await asyncio.gather(*(_quietly(delivery.release) for delivery in deliveries))
+            await asyncio.gather(*(_quietly(delivery.release) for delivery, _ in group))
             await asyncio.sleep(1.0)
             return
-        await asyncio.gather(*(_quietly(delivery.acknowledge) for delivery in deliveries))
+        if unready:
+            self._unready.set()
+        await asyncio.gather(*(_quietly(delivery.acknowledge) for delivery, _ in group))
         self.progress = time.monotonic()
 
-    def _account(self, tally: Tally) -> None:
+    def _account(self, tally: Tally, found: Sequence[Verified]) -> None:
         tasks, tally.tasks = tally.tasks, []
+        for item in found:
+            tally.duplicate += item.duplicate
+            tally.stale += item.stale
+            self.counters.ignored += item.ignored
+            self.counters.settling += sum(1 for unready in item.unready if unready.state == "SETTLING")
+            self.counters.received += item.further
         self.counters.tally.add(tally)
         if tally.own_output:
             _log.debug("own outputs recognised", count=tally.own_output)
         if tasks:
             _log.debug("tasks committed", count=len(tasks), first=tasks[0])
             self._wake()
+
+    async def _look_again(self) -> None:
+        """Objects that could not be read are looked at again, until they can or are given up."""
+        while True:
+            try:
+                due = await self._state.unready.next_due()
+                if due is not None and due <= time.time():
+                    await self._look_at_unready()
+                    continue
+            except TransientError as error:
+                _log.warning("objects that were not ready can't be looked at", error=str(error))
+            try:
+                await asyncio.wait_for(self._unready.wait(), LOOK_IDLE if due is None else LOOK)
+            except TimeoutError:
+                continue
+            self._unready.clear()
+
+    async def _look_at_unready(self) -> None:
+        items = await self._state.unready.due(time.time())
+        before = {(item.storage, item.key): item for item in items}
+        events = [
+            ObjectEvent(item.storage, item.key, item.source, version_id=item.version_id, mark=item.mark)
+            for item in items
+            if item.storage in self._verifier.storages
+        ]
+        try:
+            found = await self._verifier.verify(events, self._in_force(), before)
+        except TransientError:
+            await asyncio.sleep(LOOK_IDLE)
+            return
+        tally = await self._state.ledger.intake(found.candidates, time.time(), (), found.unready)
+        still = {(item.storage, item.key) for item in found.unready}
+        await self._state.unready.remove([item for place, item in before.items() if place not in still])
+        self.counters.received += len(items)
+        self._account(tally, [found])
 
 
 class SourceMemory:
@@ -228,20 +271,21 @@ class SourceMemory:
         await self._state.cursors.save(self._source, cursor)
 
     async def unknown(self, infos: Sequence[ObjectInfo]) -> list[ObjectInfo]:
-        known = await self._state.ledger.known([version_digest(info) for info in infos])
-        return [info for info in infos if version_digest(info) not in known]
+        return await self._state.ledger.unknown(infos)
 
 
 def _usable(event: ObjectEvent) -> bool:
     """Keys end up in databases, event bodies and file names: they have to be text."""
     try:
         event.key.encode("utf-8")
+        if "\0" not in event.key:
+            return True
     except UnicodeEncodeError:
-        _log.warning(
-            "a name that is not UTF-8 is ignored; rename the object", object=repr(f"{event.storage}/{event.key}")
-        )
-        return False
-    return True
+        pass
+    _log.warning(
+        "a name that is not UTF-8 text is ignored; rename the object", object=repr(f"{event.storage}/{event.key}")
+    )
+    return False
 
 
 async def _quietly(action: Callable[[], Awaitable[None]]) -> None:

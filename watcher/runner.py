@@ -59,7 +59,10 @@ class Runner:
         *,
         work_dir: Path,
         min_free_space: int,
+        owner: str = "",
     ) -> None:
+        """``owner`` is what this daemon is called among those that share the state."""
+        self._owner = owner
         self._state = state
         self._worker = worker
         self._executor = executor
@@ -97,7 +100,7 @@ class Runner:
                 await self._end_waiting(group)
                 while len(self._running) < self._executor.slots and not self._draining and self._has_space():
                     try:
-                        task = await self._state.tasks.claim(only)
+                        task = await self._state.tasks.claim(only, owner=self._owner, limits=self._limits())
                     except TransientError as error:
                         _log.error("no task can be claimed", error=str(error))
                         break
@@ -114,12 +117,15 @@ class Runner:
         while self._ending:
             task_id = self._ending.pop()
             try:
-                task = await self._state.tasks.claim(task_id)
+                task = await self._state.tasks.claim(task_id, owner=self._owner)
             except TransientError as error:
                 _log.error("no task can be claimed", error=str(error))
                 return
             if task is not None:
                 self._start(group, task)
+
+    def _limits(self) -> dict[int, int]:
+        return self.catalog.limits if self.catalog is not None else {}
 
     def _has_space(self) -> bool:
         free = shutil.disk_usage(self._work_dir).free
@@ -203,6 +209,8 @@ class Runner:
                 f"given up after {MAX_ATTEMPTS} attempts: {task.message or 'the service ended during each'}",
             )
         assert self.catalog is not None  # noqa: S101  the daemon sets it before it starts this
+        if task.workflow_id and task.lane >= 0 and task.attempts == 1 and not self.catalog.allows(task.workflow_id):
+            raise AbortedError("its workflow was disabled or removed before the task began")
         if not task.source.resolved:
             task = live.task = live.report.task = await self._resolved(task)
         unit = plan(task, self.catalog.templates, self._worker.storages)

@@ -105,10 +105,13 @@ async def test_what_matches_nothing_costs_nothing(rig: Rig) -> None:
 
 
 async def test_an_object_that_is_gone(rig: Rig) -> None:
-    """A notification of something that was removed since is acknowledged and counted."""
+    """A notification of something that is not there is acknowledged, looked at again for a while, and given up."""
     rig.notify("gone.mp4")
     await rig.acknowledged(1)
-    assert rig.dispatcher.counters.gone == 1
+    assert rig.dispatcher.counters.settling == 1
+    found = await rig.state.unready.of_object(rig.storage.name, "gone.mp4")
+    assert found is not None
+    assert found.state == "SETTLING"
 
 
 @pytest.mark.parametrize("error", [TransientError("503 SlowDown"), AccessRefused("403: wrong key")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
+import zlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,18 +17,19 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, create_engine, false, select
+from sqlalchemy import Connection, create_engine, select
 
 from tests import parts
 from watcher.errors import ConfigurationError, TransientError
-from watcher.model.objects import ObjectInfo, version_digest
+from watcher.model.objects import ObjectInfo, sequence_mark, version_digest
 from watcher.model.task import StepResult, Task, task_id_of
 from watcher.model.workflow import Workflow
 from watcher.mps import wire
 from watcher.state import schema
-from watcher.state.ledger import Candidate, Match
+from watcher.state.ledger import TOMBSTONE, Candidate, Match
+from watcher.state.ledger import State as Became
 from watcher.state.store import State
-from watcher.state.tasks import MAX_ATTEMPTS, OutgoingEvent, StaleOwnerError, first_of
+from watcher.state.tasks import MAX_ATTEMPTS, OutgoingEvent, StaleOwnerError, first_of_each
 
 
 def body(**changes: Any) -> Workflow:
@@ -99,7 +101,7 @@ async def test_an_object_version_is_taken_in_once(state: State) -> None:
     assert first == [task_id_of(match.workflow_id, info())]
     assert await intake(state, Candidate(info(), (match,))) == []
     assert len(await intake(state, Candidate(info(etag="e2"), (match,)))) == 1
-    assert len(await intake(state, Candidate(info(version_id="v1"), (match,)))) == 1
+    assert len(await intake(state, Candidate(info(etag="e3", version_id="v1"), (match,)))) == 1
     assert len(await state.tasks.list()) == 3
 
 
@@ -131,11 +133,9 @@ async def test_an_alias_makes_a_listing_a_duplicate(state: State) -> None:
     """A listing of a versioned bucket shows no version id; what it shows is remembered too."""
     match = await match_of(state)
     versioned = info(version_id="v1")
-    await intake(state, Candidate(versioned, (match,), alias=version_digest(info())))
+    await intake(state, Candidate(versioned, (match,)))
     assert await intake(state, Candidate(info(), (match,))) == []
-    assert await state.ledger.known([version_digest(info()), version_digest(info(etag="x"))]) == {
-        version_digest(info())
-    }
+    assert await state.ledger.unknown([info(), info(etag="x")]) == [info(etag="x")]
 
 
 async def test_own_outputs_start_nothing(state: State) -> None:
@@ -294,13 +294,13 @@ async def test_cancelling_a_caller_leaves_no_half_transaction(state: State) -> N
     task.cancel()
     await asyncio.wait([task])
     assert len(await state.tasks.list(limit=1000)) in (0, 300)
-    assert await state.ledger.known([version_digest(info("0"))]) in (set(), {version_digest(info("0"))})
+    assert await state.ledger.unknown([info("0")]) in ([], [info("0")])
 
 
 async def test_the_queue_is_read_in_the_order_of_its_index(state: State) -> None:
     """However many tasks wait, the next one is found without sorting them; a page of one status too."""
     table = schema.tasks
-    queue = first_of((table.c.status == "WAITING") & (table.c.offline == false()))
+    queue = first_of_each(False, 0, 0.0)
     newest = select(table).where(table.c.status == "FINISH").order_by(table.c.seq.desc()).limit(11)
 
     def plan(connection: Connection, query: Any) -> str:
@@ -311,3 +311,118 @@ async def test_the_queue_is_read_in_the_order_of_its_index(state: State) -> None
         found = await state.database.read(lambda connection, query=query: plan(connection, query))  # type: ignore[misc]
         assert index in found
         assert "TEMP B-TREE" not in found
+        assert "SCAN tasks" not in found.replace("SCAN tasks_", "")
+
+
+async def test_storages_and_workflows_take_turns(state: State) -> None:
+    """A million objects of one do not delay another's single upload; lanes and priorities come before that."""
+    match = await match_of(state)
+    other, third = replace(match, workflow_id=match.workflow_id + 1), replace(match, workflow_id=match.workflow_id + 2)
+    await intake(state, *(Candidate(info(f"many/{n}"), (match,)) for n in range(5)))
+    await intake(state, Candidate(replace(info("single"), storage="other"), (other,)))
+    await state.ledger.intake([Candidate(info("old"), (replace(third, priority=10),))], time.time(), lane=1)
+    await state.tasks.submit(match, info("by hand"), time.time())
+    found = [await state.tasks.claim() for _ in range(8)]
+    assert [task.source.key if task else None for task in found] == [
+        "by hand", "single", "many/0", "many/1", "many/2", "many/3", "many/4", "old",
+    ]  # fmt: skip
+
+
+async def test_a_workflow_has_no_more_tasks_at_once_than_it_may(state: State) -> None:
+    """Those of others are taken meanwhile."""
+    match = await match_of(state)
+    other = replace(match, workflow_id=match.workflow_id + 1, priority=-1)
+    await intake(state, *(Candidate(info(f"{n}"), (match,)) for n in range(3)), Candidate(info("other"), (other,)))
+    found = [await state.tasks.claim(limits={match.workflow_id: 2}) for _ in range(4)]
+    assert [task.source.key if task else None for task in found] == ["0", "1", "other", None]
+
+
+async def test_sequencers_tell_what_was_overtaken(state: State) -> None:
+    """They are compared within one key, the shorter one padded on the right."""
+    match = await match_of(state)
+
+    async def heard(etag: str, sequencer: str, key: str = "a.mp4") -> int:
+        candidate = Candidate(info(key, etag), (match,), notified=True, mark=sequence_mark(sequencer))
+        return len(await intake(state, candidate))
+
+    assert await heard("v2", "0A") == 1
+    assert await heard("v1", "00FF") == 0
+    assert await heard("v0", "09ffffff") == 0
+    assert await heard("v3", "0A01") == 1
+    assert await heard("other", "00", "b.mp4") == 1
+    assert [known.state for known in await state.ledger.versions("b-1250000000", "a.mp4")].count(Became.STALE) == 2
+
+
+async def test_sweeps_mark_what_is_gone_and_forget_it_late(state: State) -> None:
+    """Twice missing and two weeks old; what is listed again is no new version."""
+    match = await match_of(state)
+    objects = [info(f"{n}.mp4") for n in range(4)]
+    await state.ledger.intake([Candidate(item, (match,)) for item in objects], 1000.0)
+
+    async def sweep(listed: list[ObjectInfo], began: int, *, confirm: bool = True) -> tuple[list[str], int, int]:
+        found = await state.ledger.merge("b-1250000000", "", None, listed, began, confirm=confirm)
+        return [item.key for item in found.unknown], found.missing, found.forgotten
+
+    assert await sweep([*objects, info("new.mp4")], 2000) == (["new.mp4"], 0, 0)
+    assert await sweep(objects[:2], 1000) == ([], 2, 0), "known since the sweep began: not taken for missing"
+    assert [known.missing for known in await state.ledger.versions("b-1250000000", "3.mp4")] == [None]
+    assert await sweep(objects[:2], 3000) == ([], 2, 0)
+    assert [known.missing for known in await state.ledger.versions("b-1250000000", "3.mp4")] == [-3000]
+    assert await sweep([*objects[:2], objects[3]], 4000) == ([], 1, 0)
+    assert [known.missing for known in await state.ledger.versions("b-1250000000", "3.mp4")] == [None], "there again"
+    assert [known.missing for known in await state.ledger.versions("b-1250000000", "2.mp4")] == [4000], "gone"
+    assert await sweep(objects[:1], 4000 + TOMBSTONE) == ([], 3, 0)
+    assert await sweep(objects[:1], 4001 + TOMBSTONE, confirm=False) == ([], 3, 0), "a doubtful listing forgets nothing"
+    assert await sweep(objects[:1], 4001 + TOMBSTONE) == ([], 3, 1)
+    assert await state.ledger.versions("b-1250000000", "2.mp4") == []
+    assert await intake(state, Candidate(objects[3], (match,))) == [], "what is gone is known for a while"
+
+
+async def test_a_part_of_a_listing_speaks_of_its_keys_only(state: State) -> None:
+    """Keys up to ``after`` and behind ``last`` are another page's; other storages are nobody's."""
+    match = await match_of(state)
+    await state.ledger.intake([Candidate(info(key), (match,)) for key in ("a", "b", "c", "d")], 1000.0)
+    await state.ledger.intake([Candidate(replace(info("c"), storage="other"), (match,))], 1000.0)
+    found = await state.ledger.merge("b-1250000000", "a", "c", [info("b")], 2000, confirm=True)
+    assert (found.unknown, found.missing) == ([], 1)
+    missing = [(await state.ledger.versions("b-1250000000", key))[0].missing for key in "abcd"]
+    assert missing == [None, None, -2000, None]
+    assert (await state.ledger.versions("other", "c"))[0].missing is None
+
+
+async def test_what_the_old_ledger_knows_is_not_new(tmp_path: Path) -> None:
+    """It held digests only, from which no rows can be made: they are asked as long as there are some."""
+    async with State(tmp_path / "s.db") as made:
+        row = {"id": version_digest(info()), "state": 1, "seen": 5}
+        await made.database.run(lambda connection: connection.execute(schema.ledger_before.insert(), row))
+    async with State(tmp_path / "s.db") as state:
+        match = await match_of(state)
+        assert await state.ledger.unknown([info(), info("b.mp4")]) == [info("b.mp4")]
+        assert len(await intake(state, Candidate(info(), (match,)), Candidate(info("b.mp4"), (match,)))) == 1
+
+
+async def test_the_ledger_is_small(state: State, tmp_path: Path) -> None:
+    """At most 130 bytes an object, however they come in."""
+    match = await match_of(state)
+    keys = [f"uploads/2026/11/{zlib.crc32(str(n).encode()):08x}/clip-{n:06d}.mp4" for n in range(20_000)]
+    before = await size_of(state)
+    for start in range(0, len(keys), 1000):
+        batch = [
+            Candidate(info(key, f"{n:032x}"), (), notified=True, mark=sequence_mark(f"0055aed6dcd9{n:08x}"))
+            for n, key in enumerate(keys[start : start + 1000], start)
+        ]
+        await state.ledger.intake(batch, time.time())
+    assert match
+    assert (await size_of(state) - before) / len(keys) <= 130
+
+
+async def size_of(state: State) -> int:
+    """Bytes of the database that are in use."""
+
+    def measure(connection: Connection) -> int:
+        if connection.dialect.name == "postgresql":
+            return int(connection.exec_driver_sql("select pg_total_relation_size('ledger')").scalar_one())
+        pages = connection.exec_driver_sql("pragma page_count").scalar_one()
+        return int(pages) * int(connection.exec_driver_sql("pragma page_size").scalar_one())
+
+    return await state.database.read(measure)

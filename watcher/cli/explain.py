@@ -6,18 +6,27 @@ from pathlib import Path
 
 from watcher.cli import console
 from watcher.errors import ObjectNotFound, WatcherError
-from watcher.model.objects import MARKER, ObjectInfo, version_digest
+from watcher.model.objects import MARKER, ObjectInfo
 from watcher.model.triggers import explain as predicates_of
 from watcher.settings import Settings
-from watcher.state.ledger import ALIAS, EXISTING, OWN_OUTPUT, SEEN
+from watcher.state.ledger import State as Became
+from watcher.state.ledger import listed_of, version_of
 from watcher.state.store import State
 from watcher.state.workflows import StoredWorkflow
 
 _STATES = {
-    SEEN: "it was heard of, and started what matched then",
-    EXISTING: "it was there before the source looked for the first time, so it started nothing",
-    OWN_OUTPUT: "watcher wrote it, so it started nothing (AcceptOutputs changes that)",
-    ALIAS: "it was heard of, and started what matched then",
+    Became.SEEN: "it was heard of, and started what matched then",
+    Became.EXISTING: "it was there before the source looked for the first time, so it started nothing "
+    "(`watcher replay` starts it)",
+    Became.OWN_OUTPUT: "watcher wrote it, so it started nothing (AcceptOutputs changes that)",
+    Became.STALE: "it was overwritten before it was heard of (discovery.versions: every changes that)",
+    Became.IGNORED: "it is smaller than discovery.min_size, or the marker of a directory: its next version counts",
+    Became.ARCHIVED: "it is archived: it starts what it matches when it is restored",
+}
+_UNREADY = {
+    "SETTLING": "a notification spoke of it, and it is not there yet",
+    "ARCHIVED": "it waits to be restored",
+    "GONE": "a notification spoke of it, and it never came",
 }
 
 
@@ -27,7 +36,7 @@ async def explain(config: Path | None, uri: str) -> int:
     storage, key = console.split_uri(uri, configured)
     info = await _look(configured, storage, key)
     async with console.state_of(configured) as state:
-        await _ledger(state, info)
+        await _ledger(state, storage, key, info)
         for item in await state.workflows.list():
             _trigger(configured, item, storage, key)
         tasks = await state.tasks.of_object(storage, key)
@@ -63,18 +72,25 @@ async def _look(configured: Settings, storage: str, key: str) -> ObjectInfo | No
     return info
 
 
-async def _ledger(state: State, info: ObjectInfo | None) -> None:
-    if info is None:
-        return
-    writer = await state.outputs.writer_of(info)
-    if writer is not None or (info.metadata and MARKER in info.metadata):
-        console.out.print(f"       watcher wrote it{f', in task {writer}' if writer else ''}: so it starts nothing")
-    found = await state.ledger.state_of(version_digest(info))
-    if found is None:
-        console.out.print("ledger this version was never heard of: does a source watch this storage?")
-    else:
-        number, seen = found
-        console.out.print(f"ledger {_STATES[number]} ({console.ago(seen)})")
+async def _ledger(state: State, storage: str, key: str, info: ObjectInfo | None) -> None:
+    unready = await state.unready.of_object(storage, key)
+    if unready is not None:
+        again = f"; it was looked at {unready.tries} times" if unready.state != "ARCHIVED" else ""
+        console.out.print(f"       {_UNREADY[unready.state]} (since {console.ago(unready.since)}{again})")
+    if info is not None:
+        writer = await state.outputs.writer_of(info)
+        if writer is not None or (info.metadata and MARKER in info.metadata):
+            console.out.print(f"       watcher wrote it{f', in task {writer}' if writer else ''}: so it starts nothing")
+    current, found = None, await state.ledger.versions(storage, key)
+    if info is not None:
+        current = next((known for known in found if known.is_of(version_of(info), listed_of(info))), None)
+        if current is None:
+            console.out.print("ledger this version was never heard of: does a source watch this storage?")
+        else:
+            console.out.print(f"ledger {_STATES[current.state]} ({console.ago(current.seen)})")
+    for known in found:
+        if known is not current:
+            console.out.print(f"[dim]       an earlier version: {_STATES[known.state]} ({console.ago(known.seen)})[/]")
 
 
 def _trigger(configured: Settings, item: StoredWorkflow, storage: str, key: str) -> None:

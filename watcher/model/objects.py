@@ -12,6 +12,7 @@ import os
 import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
 MARKER = "watcher-lineage"
@@ -37,6 +38,7 @@ class ObjectInfo:
     last_modified: int
     version_id: str | None = None
     metadata: Mapping[str, str] | None = field(default=None, compare=False)
+    archived: bool = field(default=False, compare=False)
 
     @classmethod
     def named(cls, storage: str, key: str) -> ObjectInfo:
@@ -75,7 +77,8 @@ class ObjectEvent:
     ``info`` is there when the source saw the object itself (a listing, a stat). A notification only
     knows some of it and leaves ``info`` None; the dispatcher then asks the storage. ``existing`` marks
     objects that were there when the source looked for the first time; ``notified`` those that it was told of
-    while it did, so that they count as new all the same.
+    while it did, so that they count as new all the same. ``mark`` tells one change of a key from another, see
+    :func:`sequence_mark`.
     """
 
     storage: str
@@ -85,6 +88,7 @@ class ObjectEvent:
     version_id: str | None = None
     existing: bool = False
     notified: bool = False
+    mark: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +111,52 @@ def digest(*fields: str) -> bytes:
 
 
 def version_digest(info: ObjectInfo) -> bytes:
-    """The ledger's primary key of an object version."""
+    """What stands for one version of one object, in the registry of outputs."""
     return digest(info.storage, info.key, info.identity)
+
+
+def place_of(storage: str, key: str) -> bytes:
+    """Where the ledger keeps an object: the rows of a storage lie together, in the order in which S3 lists keys."""
+    return storage_prefix(storage) + key.encode("utf-8", "surrogateescape")
+
+
+@lru_cache(maxsize=4096)
+def storage_prefix(storage: str) -> bytes:
+    """Six bytes that stand for a storage; they have a successor of six bytes."""
+    found = hashlib.blake2b(storage.encode(), digest_size=6).digest()
+    return bytes((found[0] & 0x7F,)) + found[1:]
+
+
+def listed_identity(etag: str, size: int, last_modified: int) -> bytes:
+    """Eight bytes that tell a version from the others of its key, by what a listing shows of it."""
+    return short_digest(f"e:{etag}:{size}:{last_modified}")
+
+
+def short_digest(identity: str) -> bytes:
+    """Eight bytes: enough to tell the versions of one key apart."""
+    return hashlib.blake2b(identity.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+
+
+def sequence_mark(sequencer: str) -> bytes | None:
+    """The mark of a change that has a place in a sequence: those of one key compare as bytes. None if it is none.
+
+    Sequencers are hexadecimal and of different lengths; the shorter one is padded with zeros on the right (Amazon S3
+    User Guide, "Event message structure").
+    """
+    if not sequencer or len(sequencer) > LONGEST_SEQUENCER or not set(sequencer) <= _HEX:
+        return None
+    text = sequencer.lower().rstrip("0")
+    return SEQUENCED + bytes.fromhex(text + "0" * (len(text) % 2))
+
+
+def other_mark(*fields: str) -> bytes:
+    """The mark of a change that has no place in a sequence: it only tells whether a message came before."""
+    return b"h" + short_digest("\0".join(fields))
+
+
+SEQUENCED = b"s"
+LONGEST_SEQUENCER = 64
+_HEX = frozenset("0123456789abcdefABCDEF")
 
 
 def key_digest(storage: str, key: str) -> bytes:

@@ -67,7 +67,8 @@ class Task:
 
     ``epoch`` counts claims: a write that carries an older one comes from an owner that lost the task.
     ``lineage`` holds the ids of the workflows whose outputs led to the source object. ``workflow_id`` is 0 where a
-    request asked for the task; ``offline`` ones run when nothing else does.
+    request asked for the task; ``offline`` ones run when nothing else does. ``lane`` is negative where a person
+    asked for it, and positive for a backfill.
     """
 
     task_id: str
@@ -89,6 +90,7 @@ class Task:
     session_id: str = ""
     session_context: str = ""
     offline: bool = False
+    lane: int = 0
     results: tuple[StepResult, ...] = field(default=())
 
     @property

@@ -107,13 +107,15 @@ class Trigger(Value):
 
 
 class Triggered(Order):
-    """What waits for objects: a workflow or a schedule. Two members are ours."""
+    """What waits for objects: a workflow or a schedule. Three members are ours."""
 
     trigger: Trigger
     enabled: bool = False
     """Ours. Nothing happens until it is enabled."""
     accept_outputs: bool = False
     """Ours. Objects that watcher itself wrote may start it (never one of its own)."""
+    max_running: int = Field(default=0, ge=0, le=100_000)
+    """Ours. How many of its tasks may run at once; 0 is as many as there are slots."""
 
     @property
     def input_type(self) -> InputType:

@@ -97,8 +97,8 @@ NOT_SUPPORTED: dict[str, tuple[object, ...]] = {
 """Members of the MPS model that this version refuses by name, with the values that ask for nothing."""
 
 _OURS = frozenset({
-    "enabled", "accept_outputs", "waveform_task_set", "command_task_set", "publish_first", "target_vmaf", "two_pass",
-    "quality_report", "encryption", "stream_selects", "predrive_index",
+    "enabled", "accept_outputs", "max_running", "waveform_task_set", "command_task_set", "publish_first",
+    "target_vmaf", "two_pass", "quality_report", "encryption", "stream_selects", "predrive_index",
 })  # fmt: skip
 """Members that the model's clients do not know (the last one is computed): written only where they say something."""
 _INTERNAL = frozenset({"trusted"})

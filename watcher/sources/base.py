@@ -25,7 +25,8 @@ class Delivery:
 
     ``acknowledge`` is awaited once, after their commit. ``release`` is awaited instead when they could not be
     committed: the source will deliver them again. ``refused`` counts records that were not object events;
-    ``strange`` holds what could not be read, to be kept before it is acknowledged.
+    ``strange`` holds what could not be read, to be kept before it is acknowledged. ``bulk`` says that a listing
+    found them: what just happened goes first. ``sweep`` names storages that are worth a sweep now.
     """
 
     events: tuple[ObjectEvent, ...]
@@ -33,6 +34,8 @@ class Delivery:
     release: Callable[[], Awaitable[None]] = field(default=_nothing)
     refused: int = 0
     strange: tuple[Strange, ...] = ()
+    bulk: bool = False
+    sweep: tuple[str, ...] = ()
 
 
 class Cursor(Protocol):

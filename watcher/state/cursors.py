@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
 from watcher.state import schema
-from watcher.state.database import Database
+from watcher.state.database import Database, upsert
 
 
 class Cursors:
@@ -21,5 +21,6 @@ class Cursors:
 
     async def save(self, source: str, cursor: str) -> None:
         """Remember a text."""
-        statement = insert(schema.sources).prefix_with("OR REPLACE").values(name=source, cursor=cursor)
-        await self._database.run(lambda connection: connection.execute(statement))
+        await self._database.run(
+            lambda connection: upsert(connection, schema.sources, [{"name": source, "cursor": cursor}])
+        )

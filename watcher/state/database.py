@@ -1,26 +1,26 @@
-"""One SQLite file, one thread that writes to it, and two that read.
+"""The state's database: one thread that writes to it, and two that read.
 
 Each operation is a plain function over a connection, run as one transaction in a thread of its own. So a
-transaction can't be interleaved with another, and cancelling whoever waits for it never leaves it half done.
-Operations that wait at the same time share one commit, each behind a savepoint of its own: the disk is waited for
-once. See ``docs/decisions/0002-state-in-one-thread.md``.
+transaction can't be interleaved with another of this process, and cancelling whoever waits for it never leaves it half
+done. Operations that wait at the same time share one commit, each behind a savepoint of its own: the disk is waited
+for once. See ``docs/decisions/0002-state-in-one-thread.md``.
+
+What is different between an SQLite file, which serves one daemon, and PostgreSQL, which serves several, is in
+``_sqlite`` and ``_postgresql``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
-import json
-import os
-import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, Table, inspect, select, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from watcher.errors import ConfigurationError, PermanentError, Problem, TransientError, WatcherError
@@ -31,7 +31,51 @@ BATCH = 128
 """Operations that one commit takes at most."""
 READERS = 2
 READ_BATCH = 8
+CHUNK = 400
+"""Values that one ``IN`` names at most."""
 _MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class Backend(Protocol):
+    """Where the tables are. Its methods block."""
+
+    where: str
+    """For messages; without a password."""
+    shared: bool
+    """Whether several daemons may use it."""
+
+    def connect(self, readers: int) -> tuple[Engine, Engine]:
+        """An engine to write with, and one to read with; raises ConfigurationError when it can't be used."""
+
+    def lock(self) -> None:
+        """Be the one daemon on it; raises ConfigurationError when there is one already. Nothing where it is shared."""
+
+    def owner(self) -> int | None:
+        """The process id of the daemon that uses it now, where that is known."""
+
+    def close(self) -> None:
+        """Give up the lock."""
+
+
+def inserting(connection: Connection, table: Table) -> Any:
+    """An INSERT that knows ON CONFLICT, of the database's dialect."""
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+
+
+def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows, in place of those with the same primary key."""
+    if rows:
+        statement = inserting(connection, table)
+        values = {column.name: statement.excluded[column.name] for column in table.c if not column.primary_key}
+        conflict = statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=values)
+        connection.execute(conflict, list(rows))
+
+
+def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Add the rows that are not there; returns how many were added."""
+    if not rows:
+        return 0
+    return max(0, connection.execute(inserting(connection, table).on_conflict_do_nothing(), list(rows)).rowcount)
 
 
 Operation = Callable[[Connection], Any]
@@ -102,44 +146,40 @@ def _answer(taken: Sequence[tuple[Operation, asyncio.Future[Any]]], outcomes: Se
 
 
 class Database:
-    """The state's file. ``path`` is created, and migrated to the newest schema, by :meth:`open`."""
+    """The state's database. It is made, and migrated to the newest schema, by :meth:`open`."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
         self._writes = _Queue(1, "state", self._write_all, BATCH)
         self._reads = _Queue(READERS, "state-read", self._read_all, READ_BATCH)
         self._engine: Engine | None = None
         self._reading: Engine | None = None
-        self._lock: int | None = None
+        self.has_old_ledger = False
+        """Whether some of the ledger is in the form that it had once."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether several daemons may use it."""
+        return self._backend.shared
 
     async def open(self) -> None:
-        """Connect and migrate; raises ConfigurationError when the file can't be used."""
+        """Connect and migrate; raises ConfigurationError when it can't be used."""
         await self._writes.submit(self._connect)
 
     def _connect(self) -> None:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            if not self.path.exists():
-                os.close(os.open(self.path, os.O_CREAT | os.O_WRONLY, 0o600))  # it holds callback keys
-        except OSError as error:
-            raise ConfigurationError([Problem("state", f"{self.path} can't be made: {error.strerror}")]) from None
-        self._engine = create_engine(f"sqlite:///{self.path}", json_serializer=_dumps)
-        event.listen(self._engine, "connect", _prepare)
-        event.listen(self._engine, "begin", _begin)
-        self._reading = create_engine(f"sqlite:///{self.path}", json_serializer=_dumps, pool_size=READERS)
-        event.listen(self._reading, "connect", _prepare_reader)
-        event.listen(self._reading, "begin", _begin_reading)
+        self._engine, self._reading = self._backend.connect(READERS)
         try:
             self._migrate(self._engine)
+            with self._reading.begin() as connection:
+                old = connection.execute(select(schema.ledger_before.c.id).limit(1)).first()
+            self.has_old_ledger = old is not None
         except DBAPIError as error:
-            message = f"{self.path} can't be used as the state: {error.orig}"
+            message = f"{self._backend.where} can't be used as the state: {error.orig}"
             raise ConfigurationError([Problem("state", message)]) from None
 
     def _migrate(self, engine: Engine) -> None:
         with engine.connect() as connection:
-            known = connection.execute(
-                text("select count(*) from sqlite_master where type = 'table' and name = 'alembic_version'")
-            ).scalar()
+            known = inspect(connection).has_table("alembic_version")
             version = connection.execute(text("select version_num from alembic_version")).scalar() if known else None
         if version == schema.HEAD:
             return
@@ -151,48 +191,24 @@ class Database:
         config.set_main_option("script_location", str(_MIGRATIONS))
         try:
             with engine.begin() as connection:
+                if connection.dialect.name == "postgresql":  # several daemons may start at once
+                    connection.execute(text("select pg_advisory_xact_lock(7762)"))
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
         except CommandError as error:
-            message = f"{self.path} was made by a newer version of watcher ({version}): {error}"
+            message = f"{self._backend.where} was made by a newer version of watcher ({version}): {error}"
             raise ConfigurationError([Problem("state", message)]) from None
 
     def lock(self) -> None:
-        """Be the one daemon on this file until :meth:`close`; raises ConfigurationError when there is one already."""
-        path = self.path.with_name(self.path.name + ".lock")
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.pread(descriptor, 32, 0).decode().strip()
-            os.close(descriptor)
-            message = (
-                f"another daemon (process {owner or 'unknown'}) already uses {self.path}; one file serves one daemon"
-            )
-            raise ConfigurationError([Problem("state", message)]) from None
-        os.truncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-        self._lock = descriptor
+        """Be the one daemon on it until :meth:`close`; raises ConfigurationError when there is one already."""
+        self._backend.lock()
 
     def owner(self) -> int | None:
-        """The process id of the daemon that uses this file now, or None."""
-        path = self.path.with_name(self.path.name + ".lock")
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            text_ = os.pread(descriptor, 32, 0).decode().strip()
-            return int(text_) if text_.isdecimal() else None
-        else:
-            return None
-        finally:
-            os.close(descriptor)
+        """The process id of the daemon that uses it now, or None."""
+        return self._backend.owner()
 
     async def run(self, operation: Callable[[Connection], T]) -> T:
-        """Run ``operation`` as one transaction; raises TransientError when the file is busy or the disk is full."""
+        """Run ``operation`` as one transaction; raises TransientError when the database is busy, full or away."""
         return await self._writes.ask(operation)
 
     async def read(self, operation: Callable[[Connection], T]) -> T:
@@ -237,9 +253,9 @@ class Database:
         try:
             yield
         except OperationalError as error:
-            raise TransientError(f"the state {self.path}: {error.orig}") from error
+            raise TransientError(f"the state {self._backend.where}: {error.orig}") from error
         except DBAPIError as error:
-            raise PermanentError(f"the state {self.path}: {error.orig}") from error
+            raise PermanentError(f"the state {self._backend.where}: {error.orig}") from error
 
     async def close(self) -> None:
         """Finish what runs, then close the file and give up the lock."""
@@ -249,37 +265,4 @@ class Database:
         self._reads.close()
         if self._reading is not None:
             self._reading.dispose()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
-
-
-def _dumps(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
-
-
-def _prepare(connection: sqlite3.Connection, _record: object) -> None:
-    connection.isolation_level = None  # transactions begin where SQLAlchemy says, not where the driver guesses
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",  # commit, then acknowledge: a commit has to survive a power cut
-        "busy_timeout=15000",
-        "foreign_keys=ON",
-        "temp_store=MEMORY",
-        "cache_size=-4096",
-    ):
-        connection.execute(f"pragma {pragma}").close()
-
-
-def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql("begin immediate")
-
-
-def _prepare_reader(connection: sqlite3.Connection, _record: object) -> None:
-    connection.isolation_level = None
-    for pragma in ("busy_timeout=15000", "query_only=ON", "temp_store=MEMORY", "cache_size=-4096"):
-        connection.execute(f"pragma {pragma}").close()
-
-
-def _begin_reading(connection: Connection) -> None:
-    connection.exec_driver_sql("begin")
+        self._backend.close()

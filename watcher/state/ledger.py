@@ -1,26 +1,59 @@
 """Intake: object versions into the ledger, and from there into tasks, in one transaction.
 
 This is the only way into the tasks table, for all sources. What is committed here may be acknowledged.
+
+The rows of a storage lie in the order in which S3 lists keys, so that a sweep is a merge of two sorted streams: it
+finds what is new and what is not there any more, a page at a time, and writes nothing about what is as it was.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from enum import IntEnum
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as insert_or
+from sqlalchemy import Connection, Row, delete, select, update
 
-from watcher.model.objects import ObjectInfo, Strange, format_lineage, key_digest, parse_lineage, version_digest
+from watcher.model.objects import (
+    SEQUENCED,
+    ObjectInfo,
+    Strange,
+    format_lineage,
+    listed_identity,
+    place_of,
+    short_digest,
+    storage_prefix,
+    version_digest,
+)
 from watcher.model.order import TaskKind
 from watcher.model.task import task_id_of
 from watcher.state import schema
-from watcher.state.database import Database
+from watcher.state.database import CHUNK, Database, insert_new, upsert
+from watcher.state.outputs import lineages
 from watcher.state.quarantine import keep
+from watcher.state.unready import Unready, wait
 
-SEEN, EXISTING, OWN_OUTPUT, ALIAS = 1, 2, 3, 4
-CHUNK = 400
+TOMBSTONE = 14 * 86_400
+"""Seconds for which a version that is gone is remembered: the longest time that a message can wait in SQS."""
+PREFIX = 6
+"""Bytes of a place that stand for the storage."""
+
+
+class State(IntEnum):
+    """What became of an object version."""
+
+    SEEN = 1
+    EXISTING = 2
+    """It was there before the source looked for the first time."""
+    OWN_OUTPUT = 3
+    STALE = 5
+    """It was overwritten before it was heard of."""
+    IGNORED = 6
+    """It is empty, or the marker of a directory."""
+    ARCHIVED = 7
+    """Its bytes have to be restored first; it starts what it matches then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +73,8 @@ class Candidate:
     """An object version and the workflows it would start.
 
     ``notified`` says that a notification spoke of it, not only a listing. ``marker`` is the lineage in the
-    object's own metadata, None when nobody looked. ``alias`` is a further digest under which the same version
-    is listed (a listing of a versioned bucket knows no version id).
+    object's own metadata, None when nobody looked. ``verdict`` is what is known of it besides. ``again`` is of a
+    backfill: versions that are known start what they did not start.
     """
 
     info: ObjectInfo
@@ -49,28 +82,90 @@ class Candidate:
     existing: bool = False
     notified: bool = False
     marker: tuple[int, ...] | None = None
-    alias: bytes | None = None
+    mark: bytes | None = None
+    verdict: State = State.SEEN
+    again: bool = False
 
 
 @dataclass(slots=True)
 class Tally:
-    """What became of a batch of candidates."""
+    """What became of a batch of candidates: each counts once, down to ``unmatched``, which are new ones.
+
+    ``found`` counts the new ones that only a listing told of, ``made`` the tasks that were not there before.
+    """
 
     new: int = 0
     duplicate: int = 0
     existing: int = 0
     own_output: int = 0
+    stale: int = 0
+    ignored: int = 0
+    archived: int = 0
     unmatched: int = 0
+    found: int = 0
+    made: int = 0
     tasks: list[str] = field(default_factory=list)
 
     def add(self, other: Tally) -> None:
         """Count another batch too."""
-        self.new += other.new
-        self.duplicate += other.duplicate
-        self.existing += other.existing
-        self.own_output += other.own_output
-        self.unmatched += other.unmatched
+        for name in (
+            "new",
+            "duplicate",
+            "existing",
+            "own_output",
+            "stale",
+            "ignored",
+            "archived",
+            "unmatched",
+            "found",
+            "made",
+        ):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
         self.tasks += other.tasks
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the ledger has of one version.
+
+    ``alias`` is a second digest by which it is known: a version with an id has one by which it is listed.
+    ``missing`` is since when listings don't show it, negative as long as only one sweep says so.
+    """
+
+    version: bytes
+    alias: bytes | None
+    state: State
+    seen: int
+    mark: bytes | None
+    missing: int | None
+
+    def is_of(self, version: bytes, listed: bytes | None) -> bool:
+        """Whether it is the version of these digests; ``listed`` is the one of listings, where that is another."""
+        return version in (self.version, self.alias) or (self.alias is None and listed == self.version)
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What a page of a listing told: what is new, and how many known versions it does not show."""
+
+    unknown: list[ObjectInfo]
+    missing: int
+    forgotten: int
+
+
+Places = dict[bytes, list[Known]]
+
+
+def version_of(info: ObjectInfo) -> bytes:
+    """The digest of a version's identity, within its key."""
+    if info.version_id is not None:
+        return short_digest(info.identity)
+    return listed_identity(info.etag, info.size, info.last_modified)
+
+
+def listed_of(info: ObjectInfo) -> bytes | None:
+    """The digest by which a listing shows a version that has an id; listings know no ids."""
+    return None if info.version_id is None else listed_identity(info.etag, info.size, info.last_modified)
 
 
 class Ledger:
@@ -80,71 +175,131 @@ class Ledger:
         self._database = database
         self._max_hops = max_hops
 
-    async def known(self, ids: Sequence[bytes]) -> set[bytes]:
-        """Those of the version digests that the ledger has."""
-        return await self._database.run(lambda connection: set(_states(connection, ids)))
+    async def look_up(self, places: Sequence[bytes]) -> Places:
+        """The versions that are known of some objects."""
+        return await self._database.read(lambda connection: _look_up(connection, places))
 
-    async def state_of(self, version: bytes) -> tuple[int, float] | None:
-        """The state of a version, by its digest, and when it was heard of; None when it never was."""
+    async def versions(self, storage: str, key: str) -> list[Known]:
+        """The versions that are known of one object, the newest first."""
+        found = await self.look_up([place_of(storage, key)])
+        return sorted((known for rows in found.values() for known in rows), key=lambda known: -known.seen)
+
+    async def unknown(self, infos: Sequence[ObjectInfo]) -> list[ObjectInfo]:
+        """Those of the versions that the ledger does not have."""
+        found = await self.look_up([place_of(info.storage, info.key) for info in infos])
+        fresh = [info for info in infos if _find(found, info) is None]
+        return await self._not_before(fresh)
+
+    async def _not_before(self, infos: list[ObjectInfo]) -> list[ObjectInfo]:
+        if not infos or not self._database.has_old_ledger:
+            return infos
+        old = await self._database.read(lambda connection: _old_states(connection, infos))
+        return [info for info in infos if version_digest(info) not in old]
+
+    async def merge(
+        self, storage: str, after: str, last: str | None, infos: Sequence[ObjectInfo], began: int, *, confirm: bool
+    ) -> Merged:
+        """Compare a page of a listing with the ledger: all keys behind ``after`` up to ``last`` (None: the end).
+
+        ``infos`` are what was listed there, in order; ``began`` is when the sweep did, in seconds since 1970. What was
+        known before and is not there is noted; ``confirm`` says that what an earlier sweep missed too is gone.
+        """
+        prefix = storage_prefix(storage)
+        first = place_of(storage, after)
+        end = place_of(storage, last) if last is not None else _following(prefix)
         table = schema.ledger
-        query = select(table.c.state, table.c.seen).where(table.c.id == version)
+        query = select(table).where(table.c.place > first, table.c.place <= end).order_by(table.c.place)
 
-        def find(connection: Connection) -> tuple[int, float] | None:
-            row = connection.execute(query).one_or_none()
-            return (int(row.state), float(row.seen)) if row is not None else None
+        def compare(connection: Connection) -> tuple[list[ObjectInfo], list[Row[Any]], list[Row[Any]]]:
+            return _compare(connection.execute(query), infos, after)
 
-        return await self._database.read(find)
+        unknown, absent, back = await self._database.read(compare)
+        unknown = await self._not_before(unknown)
+        missed = [row for row in absent if row.missing is None and row.seen < began]
+        gone = [row for row in absent if row.missing is not None and -began < row.missing < 0]
+        old = [row for row in absent if row.missing is not None and 0 < row.missing < began - TOMBSTONE]
+        changes: dict[int | None, list[Row[Any]]] = {-began: missed, None: back}
+        if confirm:
+            changes[began] = gone
+        forgotten = old if confirm else []
+        if any(changes.values()) or forgotten:
+            await self._database.run(lambda connection: _note(connection, changes, forgotten))
+        return Merged(unknown, len(absent), len(forgotten))
 
-    async def intake(self, candidates: Sequence[Candidate], now: float, strange: Sequence[Strange] = ()) -> Tally:
-        """Commit a batch: new versions into the ledger, their tasks into the queue, what is strange into quarantine."""
+    async def intake(
+        self,
+        candidates: Sequence[Candidate],
+        now: float,
+        strange: Sequence[Strange] = (),
+        unready: Sequence[Unready] = (),
+        *,
+        lane: int = 0,
+    ) -> Tally:
+        """Commit a batch: new versions into the ledger, their tasks into the queue, what is strange into quarantine.
+
+        ``unready`` are objects that can't be read yet; they are looked at again.
+        """
 
         def commit(connection: Connection) -> Tally:
             keep(connection, strange, now)
-            return self._intake(connection, candidates, now)
+            wait(connection, unready, now)
+            return self.take_in(connection, candidates, now, lane)
 
         return await self._database.run(commit)
 
-    def _intake(self, connection: Connection, candidates: Sequence[Candidate], now: float) -> Tally:
+    def take_in(self, connection: Connection, candidates: Sequence[Candidate], now: float, lane: int = 0) -> Tally:
+        """As :meth:`intake`, in the caller's transaction."""
         tally = Tally()
-        fresh: dict[bytes, Candidate] = {}
-        for candidate in candidates:
-            fresh.setdefault(version_digest(candidate.info), candidate)
-        tally.duplicate = len(candidates) - len(fresh)
-        states = _states(connection, list(fresh))
-        for known, state in states.items():
-            if state == EXISTING and fresh[known].notified and not fresh[known].existing:
-                continue  # there before we looked, but a notification says that it came meanwhile
-            del fresh[known]
-            tally.duplicate += 1
-        if not fresh:
-            return tally
-        ours = _written_by_us(connection, fresh.values())
-        rows: list[dict[str, Any]] = []
+        places = [place_of(candidate.info.storage, candidate.info.key) for candidate in candidates]
+        known = _look_up(connection, places)
+        ours = lineages(connection, (c.info for c in candidates if c.matches))
+        old = _old_states(connection, [c.info for c in candidates]) if self._database.has_old_ledger else {}
+        rows: dict[tuple[bytes, bytes], dict[str, Any]] = {}
         tasks: list[dict[str, Any]] = []
-        for digest, candidate in fresh.items():
-            state = self._decide(candidate, ours.get(digest), tasks, tally, now)
-            rows.append({"id": digest, "state": state, "seen": int(now)})
-            if candidate.alias is not None and candidate.alias != digest:
-                rows.append({"id": candidate.alias, "state": ALIAS, "seen": int(now)})
-        connection.execute(insert(schema.ledger).prefix_with("OR REPLACE"), rows)
-        if tasks:
-            connection.execute(insert_or(schema.tasks).on_conflict_do_nothing(), tasks)
+        for place, candidate in zip(places, candidates, strict=True):
+            before = _find(known, candidate.info, place)
+            if before is None and version_digest(candidate.info) in old:
+                before = Known(version_of(candidate.info), listed_of(candidate.info), State.SEEN, int(now), None, None)
+                rows[place, before.version] = _row(place, before)
+                known[place].append(before)
+            if before is not None and not _reopens(before, candidate):
+                tally.duplicate += 1
+                after = _updated(before, candidate)
+            else:
+                written = ours.get(version_digest(candidate.info)) if ours else None
+                state = self._decide(candidate, known[place], written, tasks, tally, now, lane)
+                version = before.version if before is not None else version_of(candidate.info)
+                after = Known(version, listed_of(candidate.info), state, int(now), candidate.mark, None)
+            if after != before:
+                rows[place, after.version] = _row(place, after)
+                if before is not None:
+                    known[place].remove(before)
+                known[place].append(after)
+        upsert(connection, schema.ledger, list(rows.values()))
+        tally.made = insert_new(connection, schema.tasks, tasks)
         return tally
 
     def _decide(
         self,
         candidate: Candidate,
+        others: Sequence[Known],
         written: tuple[int, ...] | None,
         tasks: list[dict[str, Any]],
         tally: Tally,
         now: float,
-    ) -> int:
+        lane: int,
+    ) -> State:
         """The ledger state of a new version; appends its tasks."""
-        lineage = candidate.marker or written
-        matches = candidate.matches
         if candidate.existing:
             tally.existing += 1
-            return EXISTING
+            return State.EXISTING
+        if candidate.verdict is State.STALE or overtaken(candidate.mark, others):
+            tally.stale += 1
+            return State.STALE
+        if candidate.verdict is State.IGNORED:
+            tally.ignored += 1
+            return State.IGNORED
+        matches, lineage = candidate.matches, candidate.marker or written
         if lineage is not None:
             matches = tuple(
                 match
@@ -153,21 +308,39 @@ class Ledger:
             )
             if not matches:
                 tally.own_output += 1
-                return OWN_OUTPUT
+                return State.OWN_OUTPUT
+        if candidate.verdict is State.ARCHIVED and matches:
+            tally.archived += 1
+            return State.ARCHIVED
         tally.new += 1
+        tally.found += not candidate.notified
         if not matches:
             tally.unmatched += 1
         for match in matches:
-            row = task_row(match, candidate.info, lineage or (), now)
+            row = task_row(match, candidate.info, lineage or (), now) | {"lane": lane}
             tasks.append(row)
             tally.tasks.append(row["task_id"])
-        return SEEN
+        return State.SEEN
+
+    async def summary(self, storage: str) -> dict[State, int]:
+        """How many versions of a storage there are in each state; reads all of them."""
+        prefix = storage_prefix(storage)
+        query = select(schema.ledger.c.state).where(schema.ledger.c.place > prefix).order_by(schema.ledger.c.place)
+        query = query.where(schema.ledger.c.place < _following(prefix))
+
+        def count(connection: Connection) -> dict[State, int]:
+            found: dict[State, int] = defaultdict(int)
+            for row in connection.execute(query):
+                found[State(row.state)] += 1
+            return dict(found)
+
+        return await self._database.read(count)
 
 
 def task_row(match: Match, info: ObjectInfo, lineage: tuple[int, ...], now: float) -> dict[str, Any]:
     """A new row of the tasks table."""
     source = asdict(info)
-    del source["metadata"]
+    del source["metadata"], source["archived"]
     return {
         "task_id": task_id_of(match.workflow_id, info, match.kind),
         "workflow_id": match.workflow_id,
@@ -192,72 +365,105 @@ def task_row(match: Match, info: ObjectInfo, lineage: tuple[int, ...], now: floa
     }
 
 
-def _states(connection: Connection, ids: Sequence[bytes]) -> dict[bytes, int]:
-    found: dict[bytes, int] = {}
-    for start in range(0, len(ids), CHUNK):
-        query = select(schema.ledger.c.id, schema.ledger.c.state).where(
-            schema.ledger.c.id.in_(ids[start : start + CHUNK])
-        )
-        found.update((row.id, row.state) for row in connection.execute(query))
+def _known(row: Row[Any]) -> Known:
+    return Known(row.version, row.alias, State(row.state), row.seen, row.mark, row.missing)
+
+
+def _row(place: bytes, known: Known) -> dict[str, Any]:
+    return {
+        "place": place, "version": known.version, "state": int(known.state), "seen": known.seen,
+        "alias": known.alias, "mark": known.mark, "missing": known.missing,
+    }  # fmt: skip
+
+
+def _look_up(connection: Connection, places: Sequence[bytes]) -> Places:
+    found: Places = defaultdict(list)
+    table = schema.ledger
+    wanted = list(dict.fromkeys(places))
+    for start in range(0, len(wanted), CHUNK):
+        for row in connection.execute(select(table).where(table.c.place.in_(wanted[start : start + CHUNK]))):
+            found[row.place].append(_known(row))
     return found
 
 
-def _written_by_us(connection: Connection, candidates: Iterable[Candidate]) -> dict[bytes, tuple[int, ...]]:
-    """Of the versions that match something: the lineage of those that we wrote, by version digest."""
-    keys = {key_digest(c.info.storage, c.info.key): version_digest(c.info) for c in candidates if c.matches}
-    found: dict[bytes, tuple[int, ...]] = {}
-    ids = list(keys)
-    table = schema.outputs
+def _find(found: Places, info: ObjectInfo, place: bytes | None = None) -> Known | None:
+    """What is known of this very version."""
+    rows = found.get(place or place_of(info.storage, info.key))
+    if not rows:
+        return None
+    version, listed = version_of(info), listed_of(info)
+    return next((known for known in rows if known.is_of(version, listed)), None)
+
+
+def _reopens(known: Known, candidate: Candidate) -> bool:
+    """Whether a version that is known is to be looked at as if it were not."""
+    if candidate.verdict is State.SEEN and candidate.again:
+        return True
+    if known.state is State.EXISTING:  # there before we looked, but a notification says that it came meanwhile
+        return candidate.notified and not candidate.existing
+    return known.state is State.ARCHIVED and candidate.verdict is State.SEEN and not candidate.existing
+
+
+def _updated(known: Known, candidate: Candidate) -> Known:
+    """With what a duplicate tells besides: its mark, its id, and that the version is there again."""
+    mark = candidate.mark if known.mark is None else known.mark
+    alias = known.alias
+    if alias is None and listed_of(candidate.info) == known.version:
+        alias = version_of(candidate.info)
+    return Known(known.version, alias, known.state, known.seen, mark, None)
+
+
+def overtaken(mark: bytes | None, others: Iterable[Known]) -> bool:
+    """Whether a later change of the same key is known than the one of this mark."""
+    if mark is None or not mark.startswith(SEQUENCED):
+        return False
+    return any(known.mark is not None and known.mark.startswith(SEQUENCED) and known.mark > mark for known in others)
+
+
+def _following(prefix: bytes) -> bytes:
+    """The first place behind all that begin with a prefix."""
+    return (int.from_bytes(prefix, "big") + 1).to_bytes(len(prefix) + 1, "big").removeprefix(b"\0")
+
+
+def _compare(
+    rows: Iterable[Row[Any]], infos: Sequence[ObjectInfo], after: str
+) -> tuple[list[ObjectInfo], list[Row[Any]], list[Row[Any]]]:
+    """What is listed and not known, what is known and not listed, and what is listed again."""
+    known: dict[bytes, list[Row[Any]]] = defaultdict(list)
+    for row in rows:
+        known[row.place].append(row)
+    unknown: list[ObjectInfo] = []
+    back: list[Row[Any]] = []
+    for info in infos:
+        place = place_of(info.storage, info.key)
+        version = version_of(info)
+        of_key = known.get(place, ())
+        for row in of_key:
+            if version in (row.version, row.alias):
+                if row.missing is not None:
+                    back.append(row)
+                known[place] = [other for other in of_key if other is not row]
+                break
+        else:
+            unknown.append(info)
+    return unknown, [row for left in known.values() for row in left], back
+
+
+def _note(connection: Connection, changes: dict[int | None, list[Row[Any]]], forgotten: Sequence[Row[Any]]) -> None:
+    table = schema.ledger
+    for missing, rows in changes.items():
+        for row in rows:
+            this = (table.c.place == row.place) & (table.c.version == row.version)
+            connection.execute(update(table).where(this).values(missing=missing))
+    for row in forgotten:
+        connection.execute(delete(table).where(table.c.place == row.place, table.c.version == row.version))
+
+
+def _old_states(connection: Connection, infos: Sequence[ObjectInfo]) -> set[bytes]:
+    """The digests of those versions that the ledger had when it held digests only."""
+    table = schema.ledger_before
+    ids = [version_digest(info) for info in infos]
+    found: set[bytes] = set()
     for start in range(0, len(ids), CHUNK):
-        query = select(table.c.id, table.c.version, table.c.lineage).where(table.c.id.in_(ids[start : start + CHUNK]))
-        for row in connection.execute(query):
-            if row.version == keys[row.id]:
-                found[row.version] = parse_lineage(row.lineage)
+        found.update(connection.execute(select(table.c.id).where(table.c.id.in_(ids[start : start + CHUNK]))).scalars())
     return found
-
-
-class Outputs:
-    """The registry of the objects that tasks write."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def intend(self, objects: Sequence[tuple[str, str]], task_id: str, lineage: tuple[int, ...]) -> None:
-        """Say that (storage, key) pairs are about to be written, so that what a kill leaves can be found."""
-        rows = [
-            {
-                "id": key_digest(storage, key),
-                "storage": storage,
-                "key": key,
-                "task_id": task_id,
-                "lineage": format_lineage(lineage),
-                "version": None,
-            }
-            for storage, key in objects
-        ]
-        statement = insert(schema.outputs).prefix_with("OR REPLACE")
-        await self._database.run(lambda connection: connection.execute(statement, rows))
-
-    async def written(self, info: ObjectInfo) -> None:
-        """Record the version that was written: intake recognises it by that."""
-        table = schema.outputs
-        statement = (
-            update(table).where(table.c.id == key_digest(info.storage, info.key)).values(version=version_digest(info))
-        )
-        await self._database.run(lambda connection: connection.execute(statement))
-
-    async def writer_of(self, info: ObjectInfo) -> str | None:
-        """The task that wrote this very version, or None."""
-        table = schema.outputs
-        query = select(table.c.task_id).where(
-            table.c.id == key_digest(info.storage, info.key), table.c.version == version_digest(info)
-        )
-        return await self._database.read(lambda connection: connection.execute(query).scalar_one_or_none())
-
-    async def unfinished(self) -> list[tuple[str, str, str]]:
-        """(storage, key, task id) of every output whose writing was begun and not recorded as done."""
-        table = schema.outputs
-        query = select(table.c.storage, table.c.key, table.c.task_id).where(table.c.version.is_(None))
-        return await self._database.run(
-            lambda connection: [(row.storage, row.key, row.task_id) for row in connection.execute(query)]
-        )

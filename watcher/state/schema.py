@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration. Kept here so that a start without migrations needs no Alembic."""
 
 metadata = MetaData()
@@ -30,12 +30,75 @@ metadata = MetaData()
 _Serial = BigInteger().with_variant(Integer, "sqlite")
 
 ledger = Table(
-    "ledger",
+    "ledger",  # every object version that was heard of; its rows lie in the order in which S3 lists keys
     metadata,
-    Column("id", LargeBinary(16), primary_key=True),  # digest of storage, key and version identity
+    Column("place", LargeBinary, primary_key=True),  # six bytes for the storage, then the key
+    Column("version", LargeBinary(8), primary_key=True),  # digest of the version's identity
+    Column("state", SmallInteger, nullable=False),
+    Column("seen", Integer, nullable=False),
+    Column("alias", LargeBinary(8)),  # a second digest of it: a version with an id is listed without it
+    Column("mark", LargeBinary),  # of the change that made it
+    Column("missing", Integer),  # since when it is not listed any more: negative until a second sweep says so too
+    sqlite_with_rowid=False,
+)
+
+ledger_before = Table(
+    "ledger_before",  # of the time when the ledger held digests only; nothing is added
+    metadata,
+    Column("id", LargeBinary(16), primary_key=True),
     Column("state", SmallInteger, nullable=False),
     Column("seen", Integer, nullable=False),
     sqlite_with_rowid=False,
+)
+
+unready = Table(
+    "unready",  # objects that were heard of and can't be read yet, and those that never came
+    metadata,
+    Column("storage", Text, primary_key=True),
+    Column("key", LargeBinary, primary_key=True),
+    Column("state", Text, nullable=False),  # SETTLING, ARCHIVED, GONE
+    Column("source", Text, nullable=False),
+    Column("version_id", Text, nullable=False),
+    Column("mark", LargeBinary),
+    Column("since", Float, nullable=False),
+    Column("not_before", Float, nullable=False),
+    Column("tries", Integer, nullable=False),
+)
+Index("unready_due", unready.c.state, unready.c.not_before)
+
+backfills = Table(
+    "backfills",  # objects that were there before, to be started all the same, page by page
+    metadata,
+    Column("seq", _Serial, primary_key=True, autoincrement=True),
+    Column("storage", Text, nullable=False),
+    Column("prefix", Text, nullable=False),
+    Column("workflow_id", _Serial, nullable=False),  # 0 for all that match
+    Column("again", Boolean, nullable=False),  # whether tasks that ended run once more
+    Column("since", Float),
+    Column("until", Float),
+    Column("position", LargeBinary, nullable=False),  # the key up to which it is done
+    Column("listed", Integer, nullable=False),
+    Column("made", Integer, nullable=False),
+    Column("create_time", Float, nullable=False),
+    Column("finish_time", Float),
+    Column("error", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+leases = Table(
+    "leases",  # what one daemon does for all of them
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("expires", Float, nullable=False),
+)
+
+meters = Table(
+    "meters",  # counters that outlive the process
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Float, nullable=False),
 )
 
 workflows = Table(
@@ -89,8 +152,13 @@ tasks = Table(
     Column("session_id", Text, nullable=False, server_default=""),
     Column("session_context", Text, nullable=False, server_default=""),
     Column("offline", Boolean, nullable=False, server_default=text("0")),
+    Column("lane", SmallInteger, nullable=False, server_default="0"),  # 0 for what just came, 1 for what was there
+    Column("owner", Text, nullable=False, server_default=""),  # the daemon that runs it
 )
-Index("tasks_queue", tasks.c.status, tasks.c.offline, tasks.c.priority.desc(), tasks.c.seq)
+Index(
+    "tasks_queue", tasks.c.status, tasks.c.offline, tasks.c.lane, tasks.c.workflow_id, tasks.c.priority.desc(),
+    tasks.c.seq,
+)  # fmt: skip
 Index("tasks_status", tasks.c.status)  # and by seq, which is the rowid: pages of one status
 Index("tasks_object", tasks.c.storage, tasks.c.key)
 Index("tasks_finished", tasks.c.finish_time)

@@ -6,23 +6,28 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from watcher.state._sqlite import SqliteBackend
 from watcher.state.credentials import Credentials
 from watcher.state.cursors import Cursors
-from watcher.state.database import Database
-from watcher.state.ledger import Ledger, Outputs
+from watcher.state.database import Backend, Database
+from watcher.state.leases import Leases
+from watcher.state.ledger import Ledger
 from watcher.state.outbox import Outbox
+from watcher.state.outputs import Outputs
 from watcher.state.quarantine import Quarantine
 from watcher.state.samples import Persons, Words
 from watcher.state.tasks import Tasks
 from watcher.state.templates import Templates
+from watcher.state.unready import UnreadyObjects
 from watcher.state.workflows import Workflows
 
 
 class State:
     """Opened and closed as an async context manager."""
 
-    def __init__(self, path: Path, *, max_hops: int = 3) -> None:
-        self.database = Database(path)
+    def __init__(self, where: Path | Backend, *, max_hops: int = 3) -> None:
+        """``where`` is an SQLite file, or where else the tables are."""
+        self.database = Database(SqliteBackend(where) if isinstance(where, Path) else where)
         self.ledger = Ledger(self.database, max_hops)
         self.outputs = Outputs(self.database)
         self.tasks = Tasks(self.database)
@@ -34,6 +39,8 @@ class State:
         self.quarantine = Quarantine(self.database)
         self.credentials = Credentials(self.database)
         self.cursors = Cursors(self.database)
+        self.unready = UnreadyObjects(self.database)
+        self.leases = Leases(self.database)
 
     async def __aenter__(self) -> Self:
         try:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, delete, false, func, insert, select, true, update
-from sqlalchemy.dialects.sqlite import insert as insert_or
+from sqlalchemy import ColumnElement, Connection, Row, Select, delete, func, insert, select, true, update
 
 from watcher.errors import PermanentError
 from watcher.model.objects import ObjectInfo, digest, parse_lineage
@@ -22,7 +21,7 @@ from watcher.model.order import Order
 from watcher.model.orders import parse_order
 from watcher.model.task import Status, StepResult, Task, new_task_id
 from watcher.state import schema
-from watcher.state.database import Database
+from watcher.state.database import Database, insert_new, upsert
 from watcher.state.ledger import Match, task_row
 
 SESSION_WINDOW = 3 * 86_400.0
@@ -107,31 +106,33 @@ class Tasks:
         self._counting = 0.0
         """Seconds that the last count took."""
 
-    async def recover(self) -> int:
-        """Put back what a daemon that is gone was working on; for the one owner of the state, at its start."""
+    async def recover(self, alive: Collection[str] = ()) -> int:
+        """Put back what daemons that are gone were working on; ``alive`` are the owners that are not."""
         table = schema.tasks
-        statement = update(table).where(table.c.status == "PROCESSING").values(status="WAITING")
+        lost = (table.c.status == "PROCESSING") & table.c.owner.not_in(alive)
+        statement = update(table).where(lost).values(status="WAITING")
         return await self._database.run(lambda connection: connection.execute(statement).rowcount)
 
-    async def claim(self, only: str | None = None) -> Task | None:
-        """Take the next task, highest priority first, then oldest; None when nothing (or not ``only``) is due.
+    async def claim(
+        self, only: str | None = None, *, owner: str = "", limits: Mapping[int, int] | None = None
+    ) -> Task | None:
+        """Take the next task; None when nothing (or not ``only``) is due.
 
-        Offline tasks are taken when no other one waits or runs.
+        What was asked for by hand goes first, then what just came, then backfills; among those higher priorities,
+        then the storage and the workflow of which the fewest tasks run, then the oldest. Offline tasks are taken when
+        no other one waits or runs. ``limits`` says how many tasks of a workflow may run at once, by its id.
         """
 
         def take(connection: Connection) -> Task | None:
-            table = schema.tasks
             now = time.time()
-            due = (table.c.status == "WAITING") & ((table.c.not_before <= now) | table.c.abort)
             if only is not None:
-                return _claim(connection, due & (table.c.task_id == only), now)
-            task = _claim(connection, due & (table.c.offline == false()), now)
-            if task is not None:
-                return task
-            running = select(table.c.seq).where(table.c.status == "PROCESSING", table.c.offline == false()).limit(1)
-            if connection.execute(running).first() is not None:
-                return None
-            return _claim(connection, due & (table.c.offline == true()), now)
+                seq = connection.execute(select(schema.tasks.c.seq).where(_due(now), schema.tasks.c.task_id == only))
+                return _claim(connection, seq.scalar_one_or_none(), now, owner)
+            while (seq_ := _next(connection, now, limits or {})) is not None:
+                task = _claim(connection, seq_, now, owner)
+                if task is not None:  # else another daemon was quicker
+                    return task
+            return None
 
         return await self._database.run(take)
 
@@ -247,18 +248,20 @@ class Tasks:
     async def retry(self, task_id: str) -> bool:
         """Queue a finished task again; False when it is not finished or does not exist."""
         table = schema.tasks
-        statement = update(table).where(table.c.task_id == task_id, table.c.status == "FINISH").values(**_FRESH)
+        statement = (
+            update(table).where(table.c.task_id == task_id, table.c.status == "FINISH").values(**_FRESH, lane=BY_HAND)
+        )
         return await self._database.run(lambda connection: connection.execute(statement).rowcount == 1)
 
     async def submit(self, match: Match, info: ObjectInfo, now: float) -> str:
         """Queue a task for an object now, even if the same task ran before; returns its id."""
-        row = task_row(match, info, (), now)
+        row = task_row(match, info, (), now) | {"lane": BY_HAND}
         table = schema.tasks
 
         def put(connection: Connection) -> str:
-            connection.execute(insert_or(table).values(row).on_conflict_do_nothing())
+            insert_new(connection, table, [row])
             again = update(table).where(table.c.task_id == row["task_id"], table.c.status == "FINISH")
-            connection.execute(again.values(**_FRESH, plan=match.plan))
+            connection.execute(again.values(**_FRESH, plan=match.plan, lane=BY_HAND))
             return str(row["task_id"])
 
         return await self._database.run(put)
@@ -390,32 +393,88 @@ def add_events(connection: Connection, task_id: str, events: Sequence[OutgoingEv
         for event in events
         for destination in event.destinations
     ]
-    if rows:
-        connection.execute(insert(schema.outbox).prefix_with("OR IGNORE"), rows)
+    insert_new(connection, schema.outbox, rows)
 
 
 def _escape(text: str) -> str:
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
-def first_of(condition: ColumnElement[bool]) -> Select[tuple[int]]:
-    """The task that comes first. Where ``offline`` is compared with a value, the queue's index gives it as it is."""
+def _due(now: float) -> ColumnElement[bool]:
     table = schema.tasks
-    return select(table.c.seq).where(condition).order_by(table.c.priority.desc(), table.c.seq).limit(1)
+    return (table.c.status == "WAITING") & ((table.c.not_before <= now) | table.c.abort)
 
 
-def _claim(connection: Connection, condition: ColumnElement[bool], now: float) -> Task | None:
-    """Take the first of the tasks that a condition allows."""
+BY_HAND, JUST_CAME, BACKFILL = LANES = (-1, 0, 1)
+"""Asked for by hand; just come; there before. Tasks of an earlier lane go first."""
+
+
+def _next(connection: Connection, now: float, limits: Mapping[int, int]) -> int | None:
+    """The task that is to be taken next."""
     table = schema.tasks
-    chosen = first_of(condition)
+    count = (
+        select(table.c.workflow_id, table.c.storage, table.c.offline, func.count())
+        .where(table.c.status == "PROCESSING")
+        .group_by(table.c.workflow_id, table.c.storage, table.c.offline)
+    )
+    running = connection.execute(count).all()
+    of_workflow: Counter[int] = Counter()
+    of_storage: Counter[str] = Counter()
+    for workflow_id, storage, _, number in running:
+        of_workflow[workflow_id] += number
+        of_storage[storage] += number
+    full = {workflow_id for workflow_id, limit in limits.items() if of_workflow[workflow_id] >= limit}
+    for offline in (False, True):
+        if offline and any(not row.offline for row in running):
+            return None
+        for lane in LANES:
+            heads = [
+                row for row in connection.execute(first_of_each(offline, lane, now)) if row.workflow_id not in full
+            ]
+            if heads:
+                best = min(
+                    heads,
+                    key=lambda row: (-row.priority, of_storage[row.storage], of_workflow[row.workflow_id], row.seq),
+                )
+                return int(best.seq)
+    return None
+
+
+def first_of_each(offline: bool, lane: int, now: float) -> Select[Any]:
+    """The first task that is due of each workflow that has one. It jumps from workflow to workflow in the queue's
+    index, so that the length of a backlog does not matter."""
+    table, others, task = schema.tasks, schema.tasks.alias(), schema.tasks.alias()
+
+    def queue(of: Any) -> ColumnElement[bool]:
+        found: ColumnElement[bool] = (of.c.status == "WAITING") & (of.c.offline == offline) & (of.c.lane == lane)
+        return found
+
+    workflow = select(func.min(table.c.workflow_id).label("id")).where(queue(table)).cte(recursive=True)
+    following = select(func.min(others.c.workflow_id)).where(queue(others), others.c.workflow_id > workflow.c.id)
+    workflow = workflow.union_all(select(following.scalar_subquery()).where(workflow.c.id.is_not(None)))
+    head = (
+        select(task.c.seq)
+        .where(queue(task), task.c.workflow_id == workflow.c.id, (task.c.not_before <= now) | task.c.abort)
+        .order_by(task.c.priority.desc(), task.c.seq)
+        .limit(1)
+    )
+    seqs = select(head.scalar_subquery()).where(workflow.c.id.is_not(None))
+    final = schema.tasks.alias()
+    return select(final.c.seq, final.c.workflow_id, final.c.storage, final.c.priority).where(final.c.seq.in_(seqs))
+
+
+def _claim(connection: Connection, seq: int | None, now: float, owner: str) -> Task | None:
+    """Take a task, unless somebody else has it."""
+    table = schema.tasks
     statement = (
         update(table)
-        .where(table.c.seq == chosen.scalar_subquery())
+        .where(table.c.seq == seq, table.c.status == "WAITING")
         .values(
             status="PROCESSING",
             epoch=table.c.epoch + 1,
             attempts=table.c.attempts + 1,
             begin_time=func.coalesce(table.c.begin_time, now),
+            owner=owner,
         )
         .returning(table)
     )
@@ -429,7 +488,7 @@ def _use_session(connection: Connection, session_id: str, now: float, window: fl
     used = connection.execute(select(table.c.used).where(table.c.id == key)).scalar_one_or_none()
     if used is not None and used > now - window:
         raise SessionUsedError("a request with this SessionId was made not long ago")
-    connection.execute(insert(table).prefix_with("OR REPLACE").values(id=key, used=now))
+    upsert(connection, table, [{"id": key, "used": now}])
 
 
 KEPT_TOTALS = 256
@@ -471,5 +530,6 @@ def _task(connection: Connection, row: Row[Any]) -> Task:
         session_id=row.session_id,
         session_context=row.session_context,
         offline=row.offline,
+        lane=row.lane,
         results=tuple(StepResult(**result) for result in row.results),
     )

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as insert_or
 from sqlalchemy.exc import IntegrityError
 
 from watcher.errors import ConfigurationError, PermanentError, Problem
@@ -17,7 +16,7 @@ from watcher.model.order import TaskKind
 from watcher.model.orders import parse_triggered
 from watcher.model.workflow import Triggered
 from watcher.state import schema
-from watcher.state.database import Database
+from watcher.state.database import Database, insert_new, inserting
 from watcher.state.ledger import Match
 
 
@@ -77,8 +76,8 @@ class Workflows:
             newest = connection.execute(select(func.max(table.c.id))).scalar() or 0
             if newest - FIRST_ID > limit and connection.execute(select(func.count(table.c.id))).scalar_one() >= limit:
                 raise TooManyError(f"there are {limit} workflows and schedules already, which is the limit")
-            connection.execute(insert_or(schema.plans).values(id=plan, body=plain).on_conflict_do_nothing())
-            statement = insert_or(table).values(row).on_conflict_do_nothing().returning(table.c.id)
+            insert_new(connection, schema.plans, [{"id": plan, "body": plain}])
+            statement = inserting(connection, table).values(row).on_conflict_do_nothing().returning(table.c.id)
             made = connection.execute(statement).scalar_one_or_none()
             if made is None:
                 raise NameTakenError(f"there is another one called {body.name!r}; names are unique")
@@ -93,7 +92,7 @@ class Workflows:
         table = schema.workflows
 
         def change(connection: Connection) -> StoredWorkflow | None:
-            connection.execute(insert_or(schema.plans).values(id=plan, body=plain).on_conflict_do_nothing())
+            insert_new(connection, schema.plans, [{"id": plan, "body": plain}])
             statement = (
                 update(table)
                 .where(table.c.id == workflow_id, table.c.kind == body.kind)
@@ -156,7 +155,7 @@ def _apply(connection: Connection, files: Sequence[tuple[str, Triggered]]) -> li
             )
     if bodies:
         rows = [{"id": plan, "body": body} for plan, body in bodies.items()]
-        connection.execute(insert_or(schema.plans).on_conflict_do_nothing(), rows)
+        insert_new(connection, schema.plans, rows)
     for gone in existing.values():
         connection.execute(delete(table).where(table.c.id == gone.id))
     if added:
