@@ -63,18 +63,19 @@ class Catalog:
         stored = self.workflows.get(workflow_id)
         return stored is not None and stored.workflow.enabled
 
-    def watched(self, storage: str) -> tuple[str, ...]:
-        """The prefixes of keys that enabled workflows look at in a storage; none lies in another."""
-        found: list[str] = []
+    def watched(self, storage: str) -> dict[str, float]:
+        """The prefixes of keys that enabled workflows look at in a storage, with since when; none holds another."""
+        since: dict[str, float] = {}
         for item in self.workflows.values():
             trigger = item.workflow.trigger
             if item.workflow.enabled and trigger.bucket == storage:
-                found.append(trigger.dir.strip("/") + "/" if trigger.dir != "/" else "")
-        return tuple(
-            prefix
-            for prefix in sorted(set(found))
-            if not any(prefix != other and prefix.startswith(other) for other in found)
-        )
+                prefix = trigger.dir.removeprefix("/")
+                since[prefix] = min(item.update_time, since.get(prefix, item.update_time))
+        kept: dict[str, float] = {}
+        for prefix in sorted(since):
+            if not any(prefix.startswith(other) for other in kept):
+                kept[prefix] = since[prefix]
+        return kept
 
     def put(self, stored: StoredWorkflow) -> None:
         """A workflow or schedule is new, or has changed."""

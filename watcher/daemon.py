@@ -29,10 +29,14 @@ from watcher.publisher import Publisher
 from watcher.runner import Runner
 from watcher.settings import Settings
 from watcher.sources.base import Source
+from watcher.sources.s3_poll import Options as SweepOptions
+from watcher.sources.s3_poll import S3PollSource
 from watcher.state.store import State
 from watcher.steps._encoders import EncoderOptions
 from watcher.storage._url import UrlStorage
 from watcher.storage.base import Storage
+from watcher.storage.s3 import S3Storage
+from watcher.verifying import Rules
 from watcher.worker import Worker
 
 _log = log.get("daemon")
@@ -148,7 +152,8 @@ async def opened(configured: Settings, tools: MediaTools) -> AsyncIterator[Parts
             work_dir=configured.work_dir,
             min_free_space=configured.media.min_free_space,
         )
-        dispatcher = Dispatcher(state, configured.storages, runner.wake)
+        rules = Rules(configured.discovery.min_size, configured.discovery.versions)
+        dispatcher = Dispatcher(state, configured.storages, runner.wake, rules)
 
         def current() -> Catalog:
             assert runner.catalog is not None, "apply_files() comes first"  # noqa: S101
@@ -158,6 +163,27 @@ async def opened(configured: Settings, tools: MediaTools) -> AsyncIterator[Parts
         yield Parts(
             configured, state, worker, work, runner, publisher, dispatcher, contained, Callers(service), service
         )
+
+
+def sweepers(configured: Settings) -> list[S3PollSource]:
+    """A sweep for each bucket that no source lists; what it lists is what enabled workflows watch at the time."""
+    if not configured.discovery.sweeps:
+        return []
+    swept = {source.sweeps for source in configured.sources.values() if isinstance(source, S3PollSource)}
+    return [
+        S3PollSource(
+            f"sweep {name}",
+            SweepOptions(
+                storage=name,
+                prefixes=(),
+                interval=configured.discovery.sweep_interval,
+                requests_per_month=configured.discovery.requests_per_month,
+            ),
+            configured.storages,
+        )
+        for name, storage in configured.storages.items()
+        if isinstance(storage, S3Storage) and name not in swept
+    ]
 
 
 async def _clean_up(configured: Settings, state: State, left: int) -> None:
@@ -214,7 +240,7 @@ class Daemon:
                 _log.warning("workflow", where=problem.path, note=problem.message)
             self._greet(parts, current)
             async with serving(parts.service, parts.callers):
-                await self._serve(parts, list(configured.sources.values()), started)
+                await self._serve(parts, [*configured.sources.values(), *sweepers(configured)], started)
         systemd.notify(STATUS="stopped")
         _log.info("stopped")
 

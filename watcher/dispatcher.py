@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from watcher import log
 from watcher.catalog import Catalog
 from watcher.errors import TransientError, WatcherError
-from watcher.model.objects import ObjectEvent, ObjectInfo
+from watcher.model.objects import Merged, ObjectEvent, ObjectInfo, Part
 from watcher.sources.base import Delivery, Source
 from watcher.state.ledger import Tally
 from watcher.state.store import State
@@ -32,6 +32,8 @@ PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 LOOK = 0.5
 """Seconds between two looks for objects that were not ready, where there are some."""
 LOOK_IDLE = 5.0
+LEASE = 60.0
+"""Seconds for which one daemon does what only one should, before it says so again."""
 
 
 @dataclass(slots=True)
@@ -85,9 +87,16 @@ class Dispatcher:
     """Takes deliveries from all sources; ``wake`` is called when new tasks were committed."""
 
     def __init__(
-        self, state: State, storages: Mapping[str, Storage], wake: Callable[[], None], rules: Rules | None = None
+        self,
+        state: State,
+        storages: Mapping[str, Storage],
+        wake: Callable[[], None],
+        rules: Rules | None = None,
+        owner: str = "",
     ) -> None:
+        """``owner`` is what this daemon is called among those that share the state."""
         self._state = state
+        self._owner = owner
         self._verifier = Verifier(state, storages, rules or Rules())
         self._wake = wake
         self._waiting = _Waiting()
@@ -114,7 +123,7 @@ class Dispatcher:
     async def _listen(self, source: Source) -> None:
         """Take deliveries from one source; one that breaks is tried again after a pause, others go on."""
         failures = 0
-        cursor = SourceMemory(self._state, source.name)
+        cursor = SourceMemory(self._state, source.name, self._in_force, self._owner)
         while True:
             try:
                 resolving: set[asyncio.Task[None]] = set()
@@ -260,9 +269,11 @@ class Dispatcher:
 class SourceMemory:
     """A source's view of the state: its own cursor, and what the ledger knows."""
 
-    def __init__(self, state: State, source: str) -> None:
+    def __init__(self, state: State, source: str, catalog: Callable[[], Catalog], owner: str = "") -> None:
         self._state = state
         self._source = source
+        self._catalog = catalog
+        self._owner = owner
 
     async def load(self) -> str | None:
         return await self._state.cursors.load(self._source)
@@ -272,6 +283,17 @@ class SourceMemory:
 
     async def unknown(self, infos: Sequence[ObjectInfo]) -> list[ObjectInfo]:
         return await self._state.ledger.unknown(infos)
+
+    async def merge(self, part: Part, infos: Sequence[ObjectInfo], began: int, *, confirm: bool) -> Merged:
+        return await self._state.ledger.merge(part, infos, began, confirm=confirm)
+
+    async def lead(self, name: str) -> bool:
+        if not self._state.database.shared:
+            return True
+        return await self._state.leases.take(name, self._owner, LEASE) is not None
+
+    def watched(self, storage: str) -> Mapping[str, float]:
+        return self._catalog().watched(storage)
 
 
 def _usable(event: ObjectEvent) -> bool:

@@ -110,6 +110,26 @@ class OutsideSettings(_Section):
     """How long a fetch may take; a server that is silent for a minute is given up sooner."""
 
 
+class DiscoverySettings(_Section):
+    """What counts as a new object, and how what notifications miss is found."""
+
+    versions: Literal["latest", "every"] = "latest"
+    """``latest``: what was overwritten before it was heard of starts nothing. ``every``: each version of a versioned
+    bucket does."""
+    min_size: Bytes = 1
+    """Smaller objects start nothing; their next version may."""
+    sweeps: bool = True
+    """Whether buckets that enabled workflows watch are listed now and then, also where notifications come from them.
+    Those that have a source of type s3_poll are left to it."""
+    sweep_interval: Annotated[Seconds, Field(gt=0)] = 600.0
+    """Pause between two such sweeps of a bucket; longer where ``requests_per_month`` asks for it."""
+    requests_per_month: Annotated[int, Field(ge=0)] = 200_000
+    """LIST requests that these sweeps may make in a month, for each bucket; 0: no limit."""
+    alarm_share: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Where more than this share of the new objects of a bucket was found by a sweep although notifications come from
+    it, the log says so."""
+
+
 class RetentionSettings(_Section):
     """How long finished tasks are kept. The ledger of objects is never emptied by time."""
 
@@ -143,6 +163,7 @@ class _Body(BaseSettings):
     drain: Annotated[Seconds, Field(ge=0)] = 30.0
     """How long running tasks may go on after SIGTERM before they are put back into the queue."""
     media: MediaSettings = MediaSettings()
+    discovery: DiscoverySettings = DiscoverySettings()
     api: ApiSettings = ApiSettings()
     outside: OutsideSettings = OutsideSettings()
     log: LogSettings = LogSettings()
@@ -174,6 +195,7 @@ class Settings:
     max_hops: int
     drain: float
     media: MediaSettings
+    discovery: DiscoverySettings
     api: ApiSettings
     outside: OutsideSettings
     log: LogSettings
@@ -237,6 +259,7 @@ def load(file: Path) -> Settings:
         max_hops=body.max_hops,
         drain=body.drain,
         media=body.media,
+        discovery=body.discovery,
         api=api,
         outside=body.outside,
         log=body.log,

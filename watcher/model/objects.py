@@ -92,6 +92,25 @@ class ObjectEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a listing: keys that begin with ``prefix``, behind ``after``, up to ``last`` (None: the end)."""
+
+    storage: str
+    prefix: str = ""
+    after: str = ""
+    last: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What a part of a listing told: what the ledger did not know, and how many known versions were not there."""
+
+    unknown: list[ObjectInfo]
+    missing: int = 0
+    forgotten: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Strange:
     """A message of a source that nobody could read: it is kept for a person, and never dropped."""
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from watcher.model.objects import ObjectEvent, ObjectInfo, Strange
+from watcher.model.objects import Merged, ObjectEvent, ObjectInfo, Part, Strange
 
 
 async def _nothing() -> None:
@@ -50,6 +50,28 @@ class Cursor(Protocol):
     async def unknown(self, infos: Sequence[ObjectInfo]) -> list[ObjectInfo]:
         """Those of the object versions that the ledger does not have."""
 
+    async def merge(self, part: Part, infos: Sequence[ObjectInfo], began: int, *, confirm: bool) -> Merged:
+        """Compare a part of a listing, in the order of keys, with the ledger; see ``Ledger.merge``."""
+
+    async def lead(self, name: str) -> bool:
+        """Whether this daemon is the one that does what ``name`` says; to be asked again and again meanwhile."""
+
+    def watched(self, storage: str) -> Mapping[str, float]:
+        """The prefixes that enabled workflows watch in a storage, each with the time since when."""
+
+
+class Page(Protocol):
+    """A page of a listing, with its last key, and the storage's own time if it told it."""
+
+    @property
+    def infos(self) -> list[ObjectInfo]: ...
+
+    @property
+    def last(self) -> str: ...
+
+    @property
+    def time(self) -> int | None: ...
+
 
 class Bucket(Protocol):
     """What a source needs of the storage it watches."""
@@ -58,6 +80,9 @@ class Bucket(Protocol):
 
     def list(self, prefix: str = "") -> AsyncIterator[list[ObjectInfo]]:
         """All objects whose key starts with ``prefix``, in pages."""
+
+    def pages(self, prefix: str = "", after: str = "") -> AsyncIterator[Page]:
+        """The same in the order of keys, where the storage has one, and only keys behind ``after``."""
 
     async def check(self) -> None:
         """Raise a WatcherError unless the storage can be read."""

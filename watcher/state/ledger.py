@@ -18,7 +18,9 @@ from sqlalchemy import Connection, Row, delete, select, update
 
 from watcher.model.objects import (
     SEQUENCED,
+    Merged,
     ObjectInfo,
+    Part,
     Strange,
     format_lineage,
     listed_identity,
@@ -144,15 +146,6 @@ class Known:
         return version in (self.version, self.alias) or (self.alias is None and listed == self.version)
 
 
-@dataclass(frozen=True, slots=True)
-class Merged:
-    """What a page of a listing told: what is new, and how many known versions it does not show."""
-
-    unknown: list[ObjectInfo]
-    missing: int
-    forgotten: int
-
-
 Places = dict[bytes, list[Known]]
 
 
@@ -196,22 +189,22 @@ class Ledger:
         old = await self._database.read(lambda connection: _old_states(connection, infos))
         return [info for info in infos if version_digest(info) not in old]
 
-    async def merge(
-        self, storage: str, after: str, last: str | None, infos: Sequence[ObjectInfo], began: int, *, confirm: bool
-    ) -> Merged:
-        """Compare a page of a listing with the ledger: all keys behind ``after`` up to ``last`` (None: the end).
+    async def merge(self, part: Part, infos: Sequence[ObjectInfo], began: int, *, confirm: bool) -> Merged:
+        """Compare a part of a listing with the ledger.
 
         ``infos`` are what was listed there, in order; ``began`` is when the sweep did, in seconds since 1970. What was
         known before and is not there is noted; ``confirm`` says that what an earlier sweep missed too is gone.
         """
-        prefix = storage_prefix(storage)
-        first = place_of(storage, after)
-        end = place_of(storage, last) if last is not None else _following(prefix)
         table = schema.ledger
-        query = select(table).where(table.c.place > first, table.c.place <= end).order_by(table.c.place)
+        below = place_of(part.storage, part.prefix)
+        query = select(table).where(table.c.place >= below, table.c.place < _following(below))
+        if part.after:
+            query = query.where(table.c.place > place_of(part.storage, part.after))
+        if part.last is not None:
+            query = query.where(table.c.place <= place_of(part.storage, part.last))
 
         def compare(connection: Connection) -> tuple[list[ObjectInfo], list[Row[Any]], list[Row[Any]]]:
-            return _compare(connection.execute(query), infos, after)
+            return _compare(connection.execute(query), infos)
 
         unknown, absent, back = await self._database.read(compare)
         unknown = await self._not_before(unknown)
@@ -422,11 +415,12 @@ def overtaken(mark: bytes | None, others: Iterable[Known]) -> bool:
 
 def _following(prefix: bytes) -> bytes:
     """The first place behind all that begin with a prefix."""
-    return (int.from_bytes(prefix, "big") + 1).to_bytes(len(prefix) + 1, "big").removeprefix(b"\0")
+    whole = prefix.rstrip(b"\xff")
+    return whole[:-1] + bytes((whole[-1] + 1,))
 
 
 def _compare(
-    rows: Iterable[Row[Any]], infos: Sequence[ObjectInfo], after: str
+    rows: Iterable[Row[Any]], infos: Sequence[ObjectInfo]
 ) -> tuple[list[ObjectInfo], list[Row[Any]], list[Row[Any]]]:
     """What is listed and not known, what is known and not listed, and what is listed again."""
     known: dict[bytes, list[Row[Any]]] = defaultdict(list)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -44,6 +45,15 @@ class Upload(ABC):
 
 HEAD = 16 * 1024 * 1024
 """Bytes at the beginning of a growing file that are sent last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of a listing: its objects, its last key, and the storage's own time in seconds since 1970, if it told."""
+
+    infos: list[ObjectInfo]
+    last: str
+    time: int | None
 
 
 class Storage(ABC):
@@ -119,6 +129,12 @@ class Storage(ABC):
     @abstractmethod
     def list(self, prefix: str = "") -> AsyncIterator[list[ObjectInfo]]:
         """All objects whose key starts with ``prefix``, in any order, in pages of bounded size."""
+
+    async def pages(self, prefix: str = "", after: str = "") -> AsyncIterator[Page]:
+        """The same, in the order of keys where the storage has one, and only keys behind ``after``."""
+        async for infos in self.list(prefix):
+            behind = [info for info in infos if info.key > after]
+            yield Page(behind, max((info.key for info in infos), default=""), None)
 
     @abstractmethod
     async def delete(self, key: str) -> None:

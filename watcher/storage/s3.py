@@ -18,9 +18,10 @@ from typing import Any, Self
 from pydantic import Field
 
 from watcher import aws
-from watcher.errors import ObjectNotFound, PermanentError, WatcherError
+from watcher.errors import ObjectNotFound, PermanentError, TransientError, WatcherError
 from watcher.model.objects import ObjectInfo
-from watcher.storage.base import HEAD, Before, Progress, Storage, Upload
+from watcher.storage._listing import ARCHIVED, parse
+from watcher.storage.base import HEAD, Before, Page, Progress, Storage, Upload
 from watcher.together import together
 
 PART = HEAD
@@ -89,6 +90,7 @@ class S3Storage(Storage):
             last_modified=int(found["LastModified"].timestamp()),
             version_id=None if version_id in (None, "", "null") else version_id,
             metadata=metadata,
+            archived=_is_archived(found),
         )
 
     async def fetch(self, info: ObjectInfo, path: Path, progress: Progress | None = None) -> None:
@@ -185,17 +187,28 @@ class S3Storage(Storage):
 
     async def list(self, prefix: str = "") -> AsyncIterator[list[ObjectInfo]]:
         """Pages of up to 1 000; ends only when the store says that there is no more."""
-        token: dict[str, str] = {}
+        async for page in self.pages(prefix):
+            yield page.infos
+
+    async def pages(self, prefix: str = "", after: str = "") -> AsyncIterator[Page]:
+        """Read beside the event loop."""
+        further = {"StartAfter": after} if after else {}
+        token: str | None = None
         while True:
+            if token is not None:
+                further["ContinuationToken"] = token
             with self.translated(""):
-                page = await self.client.list_objects_v2(Bucket=self.bucket, Prefix=prefix, **token)
-            entries = page.get("Contents", [])
-            yield [self._info(entry["Key"], entry, entry["Size"], None, None) for entry in entries]
-            if not page.get("IsTruncated"):
+                answer = await self.client.list_objects_v2(
+                    Bucket=self.bucket, Prefix=prefix, EncodingType="url", **further
+                )
+            date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+            page, following = await asyncio.to_thread(parse, answer[aws.RAW], self.name, self.bucket, date)
+            yield page
+            if following is None:
                 return
-            if not page.get("NextContinuationToken"):
-                raise aws.translated(ConnectionError("a truncated page without a token"), f"listing of {self.bucket}")
-            token = {"ContinuationToken": page["NextContinuationToken"]}
+            if following == token:
+                raise TransientError(f"listing of {self.bucket}: the same page comes again and again")
+            token = following
 
     async def delete(self, key: str) -> None:
         with self.translated(key):
@@ -257,6 +270,13 @@ def _read(path: Path, offset: int, length: int) -> bytes:
     with path.open("rb") as file:
         file.seek(offset)
         return file.read(length)
+
+
+def _is_archived(found: Any) -> bool:
+    """Whether the bytes have to be restored first, or are being restored (``x-amz-restore`` of HEAD)."""
+    if found.get("StorageClass", "") not in ARCHIVED:
+        return False
+    return 'ongoing-request="false"' not in str(found.get("Restore", ""))
 
 
 def _exactly(info: ObjectInfo) -> dict[str, str]:
