@@ -1,0 +1,5 @@
+"""Tests, and what they share. Assertions of the oracle are explained like those of tests."""
+
+import pytest
+
+pytest.register_assert_rewrite("tests.rig")

@@ -310,15 +310,17 @@ class Daemon:
         return tasks
 
 
+def trigger(bucket: str) -> dict[str, Any]:
+    """Media anywhere in a bucket."""
+    return {"Type": "CosFileUpload", "CosFileUploadTrigger": {"Bucket": bucket, "Region": "ap-guangzhou"}}
+
+
 def workflow(bucket: str, **changes: Any) -> dict[str, Any]:
     """An enabled workflow body over a bucket; ``changes`` replace members."""
     body: dict[str, Any] = {
         "WorkflowName": "clips",
         "Enabled": True,
-        "Trigger": {
-            "Type": "CosFileUpload",
-            "CosFileUploadTrigger": {"Bucket": bucket, "Region": "ap-guangzhou"},
-        },
+        "Trigger": trigger(bucket),
         "MediaProcessTask": {"SnapshotByTimeOffsetTaskSet": [{"Definition": 10, "ExtTimeOffsetSet": ["1s"]}]},
     }
     return {key: value for key, value in (body | changes).items() if value is not None}

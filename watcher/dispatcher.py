@@ -16,6 +16,7 @@ from watcher.catalog import Catalog
 from watcher.errors import TransientError, WatcherError
 from watcher.model.objects import Merged, ObjectEvent, ObjectInfo, Part
 from watcher.sources.base import Delivery, Source
+from watcher.sources.s3_poll import S3PollSource
 from watcher.state.ledger import Tally
 from watcher.state.store import State
 from watcher.storage.base import Storage
@@ -105,6 +106,7 @@ class Dispatcher:
         self.counters = Counters()
         self.listening = asyncio.Event()
         """Set when each source listens, or was found to be unavailable."""
+        self._sources: Sequence[Source] = ()
         self._silent: set[str] = set()
         self.troubles: dict[str, str] = {}
         """Why sources are unavailable now, by name."""
@@ -112,6 +114,7 @@ class Dispatcher:
 
     async def run(self, sources: Sequence[Source]) -> None:
         """Until cancelled."""
+        self._sources = sources
         self._silent = {source.name for source in sources}
         self._all_listen()
         async with asyncio.TaskGroup() as group:
@@ -154,6 +157,8 @@ class Dispatcher:
         self.counters.received += len(delivery.events) + delivery.refused + len(delivery.strange)
         self.counters.ignored += delivery.refused
         self.progress = time.monotonic()
+        for storage in delivery.sweep:
+            self.sweep(storage)
         catalog = self._in_force()
         events = [event for event in delivery.events if _usable(event)]
         self.counters.ignored += len(delivery.events) - len(events)
@@ -166,6 +171,12 @@ class Dispatcher:
         task = asyncio.create_task(self._resolve(delivery, events, catalog))
         resolving.add(task)
         task.add_done_callback(resolving.discard)
+
+    def sweep(self, storage: str) -> None:
+        """List a storage soon: something changed in it, and nobody can say what."""
+        for source in self._sources:
+            if isinstance(source, S3PollSource) and source.sweeps == storage:
+                source.hurry()
 
     def _in_force(self) -> Catalog:
         assert self.catalog is not None, "the daemon sets it before it starts this"  # noqa: S101

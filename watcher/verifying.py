@@ -112,7 +112,7 @@ class Verifier:
         elif _is_repeated(event, known):
             found.duplicate += 1
             return
-        elif overtaken(event.mark, known):
+        elif self._rules.versions == "latest" and overtaken(event.mark, known):
             self._overtaken(event, found)
             return
         await self._ask(event, matches, before, found)
@@ -171,6 +171,7 @@ class Verifier:
                 marker=parse_lineage(marker) if marker is not None else None,
                 mark=event.mark,
                 verdict=verdict,
+                ordered=self._rules.versions == "latest",
             )
         )
 

@@ -23,6 +23,39 @@ def test_golden_messages(path: Path) -> None:
     found = decode(json.dumps(case["message"]), streamed=case["streamed"])
     assert [[heard.bucket, heard.key, heard.version_id] for heard in found.heard] == case["heard"]
     assert (found.irrelevant, len(found.strange)) == (case["irrelevant"], case["strange"])
+    assert list(found.sweep) == case.get("sweep", [])
+
+
+def test_marks_tell_changes_apart() -> None:
+    """A message that comes twice has the same mark; another change of the key has another one, also without order."""
+
+    def mark(**found: str) -> bytes | None:
+        record = {
+            "eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "eventTime": found.pop("when", "t"),
+            "s3": {"bucket": {"name": "b"}, "object": {"key": "k", **found}},
+        }  # fmt: skip
+        return decode(json.dumps({"Records": [record]})).heard[0].mark
+
+    assert mark(sequencer="0A") == mark(sequencer="0a00") != mark(sequencer="0A01")
+    assert mark(eTag="x") == mark(eTag="x") != mark(eTag="x", when="later")
+    assert mark(sequencer="no number", eTag="x") == mark(eTag="x", sequencer="nor this one")
+
+
+def test_a_restored_object_is_heard_of() -> None:
+    """Whatever was known of it, it has to be looked at again: so it has no mark."""
+    for body in (
+        _s3("k", "aws:s3", "ObjectRestore:Completed"),
+        json.dumps(
+            {
+                "source": "aws.s3",
+                "detail-type": "Object Restore Completed",
+                "detail": {"bucket": {"name": "b"}, "object": {"key": "k", "sequencer": "0A"}},
+            }
+        ),
+    ):
+        found = decode(body)
+        assert found.heard == (Heard("b", "k"),)
+        assert found.heard[0].mark is None
 
 
 KEYS = [

@@ -20,9 +20,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote_plus
+
+from watcher.model.objects import other_mark, sequence_mark
 
 MAX_BODY = 1024 * 1024
 """Bytes of one message that are looked at."""
@@ -32,11 +34,12 @@ _METADATA_ONLY = frozenset({"PutTagging", "DeleteTagging", "PutRetention", "PutL
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """An object that a notification speaks of, by the name of its bucket there."""
+    """An object that a notification speaks of, by the name of its bucket there. ``mark`` is that of the change."""
 
     bucket: str
     key: str
     version_id: str | None = None
+    mark: bytes | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +47,21 @@ class Decoded:
     """What is in a message. ``irrelevant`` counts records that need nothing: removals, tests, tags.
 
     ``strange`` holds a sentence for each record that could not be read; such a message is kept for a person.
+    ``sweep`` names buckets in which something changed, where the message did not say what.
     """
 
     heard: tuple[Heard, ...] = ()
     irrelevant: int = 0
     strange: tuple[str, ...] = ()
+    sweep: tuple[str, ...] = ()
 
     def __add__(self, other: Decoded) -> Decoded:
-        return Decoded(self.heard + other.heard, self.irrelevant + other.irrelevant, self.strange + other.strange)
+        return Decoded(
+            self.heard + other.heard,
+            self.irrelevant + other.irrelevant,
+            self.strange + other.strange,
+            self.sweep + other.sweep,
+        )
 
 
 _IRRELEVANT = Decoded(irrelevant=1)
@@ -143,6 +153,8 @@ def _version(value: Any) -> str | None:
 
 def _created(name: str) -> bool:
     kind, _, how = name.removeprefix("s3:").partition(":")
+    if kind == "ObjectRestore":  # archived bytes that can be read now
+        return how == "Completed"
     return kind == "ObjectCreated" and how not in _METADATA_ONLY
 
 
@@ -159,7 +171,18 @@ def _s3_record(record: Mapping[str, Any], key_of: Callable[[str], str]) -> Decod
         return _IRRELEVANT
     found = record["s3"]["object"]
     version = _version(found.get("versionId"))
-    return Decoded((Heard(_text(record["s3"]["bucket"]["name"]), key_of(_text(found["key"])), version),))
+    mark = None if _restored(record["eventName"]) else _mark(found, record.get("eventTime"))
+    return Decoded((Heard(_text(record["s3"]["bucket"]["name"]), key_of(_text(found["key"])), version, mark),))
+
+
+def _restored(name: Any) -> bool:
+    return "ObjectRestore" in str(name) or name == "Object Restore Completed"
+
+
+def _mark(found: Mapping[str, Any], when: Any) -> bytes:
+    """What tells this change from others of the key: its place in a sequence, else all that was said of it."""
+    mark = sequence_mark(str(found.get("sequencer") or ""))
+    return mark or other_mark(*(str(found.get(name)) for name in ("eTag", "etag", "size", "versionId")), str(when))
 
 
 def _text(value: Any) -> str:
@@ -169,13 +192,15 @@ def _text(value: Any) -> str:
 
 
 def _eventbridge(message: Mapping[str, Any]) -> Decoded:
-    if message["detail-type"] != "Object Created":
+    if message["detail-type"] not in ("Object Created", "Object Restore Completed"):
         return _IRRELEVANT
 
     def read(detail: Mapping[str, Any]) -> Decoded:
         found = detail["object"]
-        heard = Heard(_text(detail["bucket"]["name"]), _text(found["key"]), _version(found.get("version-id")))
-        return Decoded((heard,))
+        mark = None if _restored(message["detail-type"]) else _mark(found, message.get("time"))
+        return Decoded(
+            (Heard(_text(detail["bucket"]["name"]), _text(found["key"]), _version(found.get("version-id")), mark),)
+        )
 
     return _record(message.get("detail"), read)
 
@@ -184,31 +209,33 @@ def _rustfs(record: Mapping[str, Any]) -> Decoded:
     name = str(record.get("event_name") or record.get("eventName") or "")
     if not name.removeprefix("s3:").startswith("ObjectCreated"):
         return _IRRELEVANT
-    found = record["s3"]["object"]
+    found, bucket = record["s3"]["object"], _text(record["s3"]["bucket"]["name"])
+    if found.get("key") in (None, "", bucket):  # rustfs/rustfs#1154
+        return Decoded(sweep=(bucket,))
     version = _version(found.get("version_id") or found.get("versionId"))
-    return Decoded((Heard(_text(record["s3"]["bucket"]["name"]), _form_decoded(_text(found["key"])), version),))
+    return Decoded((Heard(bucket, _form_decoded(_text(found["key"])), version),))
 
 
 def _cos(record: Mapping[str, Any]) -> Decoded:
-    if not str(record["event"]["eventName"]).startswith("cos:ObjectCreated:"):
+    if not str(record["event"]["eventName"]).startswith(("cos:ObjectCreated:", "cos:ObjectRestore:Completed")):
         return _IRRELEVANT
-    return _cos_object(record["cos"])
+    return _cos_object(record["cos"], record["event"].get("eventTime"))
 
 
 def _cloud_event(message: Mapping[str, Any]) -> Decoded:
     if not str(message["type"]).startswith("cos:created:"):
         return _IRRELEVANT
-    return _record(message.get("data"), lambda data: _cos_object(data["cos"]))
+    return _record(message.get("data"), lambda data: _cos_object(data["cos"], message.get("time")))
 
 
-def _cos_object(cos: Mapping[str, Any]) -> Decoded:
+def _cos_object(cos: Mapping[str, Any], when: Any) -> Decoded:
     """The bucket's name comes without its APPID, the key with both (contract workflows.md, section 7)."""
     bucket, found = cos["cosBucket"], cos["cosObject"]
     name, appid = _text(bucket["name"]), str(bucket["appid"])
     full = name if name.endswith(f"-{appid}") else f"{name}-{appid}"
     key = _text(found["key"])
     short = full.removesuffix(f"-{appid}")
-    for prefix in (f"/{appid}/{short}/", f"/{appid}/{full}/"):
-        if key.startswith(prefix):
-            return Decoded((Heard(full, key.removeprefix(prefix), _version(found.get("vid"))),))
-    return Decoded((Heard(full, key.removeprefix("/"), _version(found.get("vid"))),))
+    prefixes = (f"/{appid}/{short}/", f"/{appid}/{full}/", "/")
+    prefix = next((prefix for prefix in prefixes if key.startswith(prefix)), "")
+    mark = other_mark("cos", str(found.get("size")), str(found.get("vid")), str(when))
+    return Decoded((Heard(full, key.removeprefix(prefix), _version(found.get("vid")), mark),))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from watcher import log
 from watcher.model.objects import ObjectEvent, Strange
 from watcher.sources._dialects import decode
+from watcher.sources.base import Delivery
 
 _log = log.get("source")
 
@@ -19,6 +20,11 @@ class Read:
     events: tuple[ObjectEvent, ...]
     irrelevant: int
     strange: tuple[Strange, ...]
+    sweep: tuple[str, ...] = ()
+
+    def delivery(self, acknowledge: Callable[[], Awaitable[None]], release: Callable[[], Awaitable[None]]) -> Delivery:
+        """As a delivery."""
+        return Delivery(self.events, acknowledge, release, self.irrelevant, self.strange, sweep=self.sweep)
 
 
 def read_message(body: str | bytes, source: str, storages: Mapping[str, str], *, streamed: bool = False) -> Read:
@@ -31,13 +37,15 @@ def read_message(body: str | bytes, source: str, storages: Mapping[str, str], *,
         if storage is None:
             reasons.append(f"there is no storage for the bucket {heard.bucket!r}")
         else:
-            events.append(ObjectEvent(storage, heard.key, source, version_id=heard.version_id))
+            events.append(ObjectEvent(storage, heard.key, source, version_id=heard.version_id, mark=heard.mark))
+    sweep = tuple(storages[bucket] for bucket in decoded.sweep if bucket in storages)
+    irrelevant = decoded.irrelevant + len(decoded.sweep)
     if not reasons:
-        return Read(tuple(events), decoded.irrelevant, ())
+        return Read(tuple(events), irrelevant, (), sweep)
     reason = "; ".join(dict.fromkeys(reasons))[:500]
     _log.warning("message goes into quarantine", source=source, reason=reason)
     raw = body.encode("utf-8", "surrogateescape") if isinstance(body, str) else body
-    return Read(tuple(events), decoded.irrelevant, (Strange(source, reason, raw),))
+    return Read(tuple(events), irrelevant, (Strange(source, reason, raw),), sweep)
 
 
 def storages_by_bucket(storages: Mapping[str, object], further: Mapping[str, str]) -> dict[str, str]:

@@ -67,6 +67,8 @@ class SweepState:
     """All prefixes of one source."""
 
     prefixes: dict[str, PrefixState] = field(default_factory=dict)
+    since: float = 0.0
+    """When the source was started for the first time."""
     month: str = ""
     requests: int = 0
     """LIST requests in ``month``."""

@@ -105,15 +105,17 @@ class S3PollSource(Source):
 
     async def deliveries(self, cursor: Cursor) -> AsyncIterator[Delivery]:
         """A delivery per page with something new; a sweep waits until its last page is committed."""
-        began_listening = time.time()
-        yield Delivery(())
         state = SweepState.load(await cursor.load())
+        if not state.since:
+            state.since = time.time()
+            await cursor.save(state.dump())
+        yield Delivery(())
         while True:
             if not await cursor.lead(f"sweep/{self.sweeps}"):
                 await asyncio.sleep(min(IDLE, self._options.interval))
                 state = SweepState.load(await cursor.load())
                 continue
-            watched = self._watched(cursor, began_listening)
+            watched = self._watched(cursor, state.since)
             self._hurry.clear()
             for prefix, since in watched.items():
                 if not state.of(prefix).is_due(time.time(), self._pause(state.of(prefix))):

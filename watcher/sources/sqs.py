@@ -87,7 +87,7 @@ class SqsSource(Source):
             await deletions.give_back(message)
 
         read = read_message(message.get("Body", ""), self.name, self._storages)
-        return Delivery(read.events, acknowledge, release, read.irrelevant, read.strange)
+        return read.delivery(acknowledge, release)
 
     async def check(self) -> None:
         async with aws.client("sqs", self._options) as client:

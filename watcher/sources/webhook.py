@@ -116,7 +116,7 @@ class WebhookSource(Source):
             _settle(done, False)
 
         read = read_message(body, self.name, self._storages)
-        await self._found.put(Delivery(read.events, acknowledge, release, read.irrelevant, read.strange))
+        await self._found.put(read.delivery(acknowledge, release))
         return await done
 
 

@@ -76,7 +76,8 @@ class Candidate:
 
     ``notified`` says that a notification spoke of it, not only a listing. ``marker`` is the lineage in the
     object's own metadata, None when nobody looked. ``verdict`` is what is known of it besides. ``again`` is of a
-    backfill: versions that are known start what they did not start.
+    backfill: versions that are known start what they did not start. ``ordered`` False lets it count although a later
+    change of its key is known.
     """
 
     info: ObjectInfo
@@ -87,6 +88,7 @@ class Candidate:
     mark: bytes | None = None
     verdict: State = State.SEEN
     again: bool = False
+    ordered: bool = True
 
 
 @dataclass(slots=True)
@@ -286,7 +288,7 @@ class Ledger:
         if candidate.existing:
             tally.existing += 1
             return State.EXISTING
-        if candidate.verdict is State.STALE or overtaken(candidate.mark, others):
+        if candidate.verdict is State.STALE or (candidate.ordered and overtaken(candidate.mark, others)):
             tally.stale += 1
             return State.STALE
         if candidate.verdict is State.IGNORED:
