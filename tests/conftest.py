@@ -118,3 +118,10 @@ async def workbench(tmp_path: Path, strongest: Containment) -> AsyncIterator[Ben
     """A worker over a directory, which leaves no work directory behind."""
     yield Bench(tmp_path / "bucket", strongest)
     assert list((tmp_path / "work").iterdir()) == []
+
+
+@pytest.fixture(scope="session")
+def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """RabbitMQ takes seconds to start: one for all."""
+    with parts.rabbitmq(tmp_path_factory.mktemp("rabbit")) as port:
+        yield port

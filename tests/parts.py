@@ -128,6 +128,56 @@ def rabbitmq(directory: Path) -> Iterator[int]:
         wait_for(lambda: subprocess.run(mapper, capture_output=True, check=False).returncode == 0, 20)
 
 
+def _program(name: str) -> str:
+    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    assert found, f"{name} is missing: run the tests by `bash .ci/test`, which installs what they need"
+    return found
+
+
+@contextlib.contextmanager
+def nats_server(directory: Path, port: int | None = None) -> Iterator[int]:
+    """NATS with JetStream; yields its port."""
+    port = port or free_port()
+    command = [_program("nats-server"), "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", str(directory / "jetstream")]
+    with child(command):
+        wait_for(lambda: listens(port), what="NATS to listen")
+        yield port
+
+
+@contextlib.contextmanager
+def redis_server(directory: Path, port: int | None = None) -> Iterator[int]:
+    """Redis; yields its port."""
+    port = port or free_port()
+    command = [_program("redis-server"), "--bind", "127.0.0.1", "--port", str(port), "--dir", str(directory)]
+    with child([*command, "--appendonly", "yes"]):
+        wait_for(lambda: listens(port), what="Redis to listen")
+        yield port
+
+
+@contextlib.contextmanager
+def postgresql(directory: Path) -> Iterator[str]:
+    """PostgreSQL with an empty cluster; yields the address of its server, to which the name of a database is added."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+    assert programs, "PostgreSQL is missing: run the tests by `bash .ci/test`, which installs it"
+    folder, port = programs[-1].parent, free_port()
+    data = directory / "pg"
+    data.mkdir(mode=0o700)
+    user: dict[str, Any] = {}
+    if os.geteuid() == 0:  # it refuses to run as root
+        for parent in (directory, *directory.parents):
+            if parent.stat().st_uid == 0 and parent != Path("/") and not parent.stat().st_mode & 0o001:
+                parent.chmod(parent.stat().st_mode | 0o011)
+        shutil.chown(data, "postgres", "postgres")
+        user = {"user": "postgres", "group": "postgres", "extra_groups": []}
+    make = [folder / "initdb", "-D", data, "-U", "watcher", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]
+    subprocess.run(make, check=True, stdout=subprocess.DEVNULL, cwd=data, **user)
+    options = ["-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", data, "-c", "fsync=off", "-c", "timezone=UTC"]
+    with child([str(part) for part in (folder / "postgres", *options)], cwd=data, **user):
+        ready = [folder / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
+        wait_for(lambda: subprocess.run(ready, check=False).returncode == 0)
+        yield f"postgresql://watcher@127.0.0.1:{port}"
+
+
 @dataclasses.dataclass
 class Received:
     """One request that the receiver got."""

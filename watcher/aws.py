@@ -69,6 +69,26 @@ def client(
     return made
 
 
+async def signed(options: ClientOptions, method: str, url: str) -> tuple[str, dict[str, str]]:
+    """A request to S3 with its headers signed (SigV4), by the credentials that a client would use."""
+    from aiobotocore.session import get_session  # noqa: PLC0415
+    from botocore.auth import S3SigV4Auth  # noqa: PLC0415
+    from botocore.awsrequest import AWSRequest  # noqa: PLC0415
+    from botocore.credentials import ReadOnlyCredentials  # noqa: PLC0415
+
+    if options.access_key and options.secret_key:
+        token = options.session_token.get_secret_value() if options.session_token else None
+        keys = ReadOnlyCredentials(options.access_key, options.secret_key.get_secret_value(), token)
+    else:
+        found = await get_session().get_credentials()
+        if found is None:
+            raise AccessRefused("there is no key pair to sign a request with")
+        keys = await found.get_frozen_credentials()
+    request = AWSRequest(method=method, url=url)
+    S3SigV4Auth(keys, "s3", options.region).add_auth(request)
+    return url, dict(request.headers.items())
+
+
 RAW = "RawBody"
 """Where the answer to ListObjectsV2 is, unread: ``storage/_listing.py`` reads it, not on the event loop."""
 

@@ -102,6 +102,8 @@ class Publisher:
         try:
             notifier, key = self._resolve(event.destination)
             body = events.render(event.body, key, time.time())
+            if notifier.format == "cloudevents":
+                body = events.cloud_event(body, event.event_id, event.create_time)
             workflow = str(event.body.get("WorkflowName", ""))
             await notifier.publish(Message(event.event_id, event.task_id, workflow, body))
         except TransientError as error:

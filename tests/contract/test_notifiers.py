@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,17 @@ from typing import Any
 import aio_pika
 import aiomqtt
 import boto3
+import nats
 import pytest
 import pytest_asyncio
+import redis
 from pydantic import HttpUrl, SecretStr
 
 from tests import parts
 from watcher.errors import AccessRefused, PermanentError, TransientError
 from watcher.notifiers import amqp, directory, memory, mqtt, sqs, webhook
+from watcher.notifiers import nats as nats_notifier
+from watcher.notifiers import redis as redis_notifier
 from watcher.notifiers.base import Message, Notifier
 
 MESSAGE = Message("event-1", "1250000000-WorkflowTask-abc", "clips", json.dumps({"EventId": "event-1"}).encode())
@@ -33,7 +38,57 @@ class Case:
     arrived: Callable[[], list[bytes]]
 
 
-@pytest_asyncio.fixture(params=["memory", "directory", "webhook", "mqtt-5", "mqtt-3.1.1", "sqs", "amqp"])
+@contextlib.asynccontextmanager
+async def over_nats(tmp_path: Path) -> AsyncIterator[Case]:
+    with parts.nats_server(tmp_path) as port:
+        client = await nats.connect(f"nats://127.0.0.1:{port}")
+        await client.jetstream().add_stream(name="TASKS", subjects=["watcher.>"])
+        heard: list[bytes] = []
+
+        async def hear(message: Any) -> None:
+            heard.append(message.data)
+
+        await client.subscribe("watcher.tasks.*", cb=hear)
+        async with nats_notifier.NatsNotifier("n", nats_notifier.Options(host="127.0.0.1", port=port)) as subject:
+            yield Case(subject, lambda: heard)
+        await client.close()
+
+
+@contextlib.asynccontextmanager
+async def over_redis(tmp_path: Path) -> AsyncIterator[Case]:
+    with parts.redis_server(tmp_path) as port:
+        reached = redis.Redis(port=port)
+        async with redis_notifier.RedisNotifier("r", redis_notifier.Options(host="127.0.0.1", port=port)) as stream:
+            yield Case(stream, lambda: [fields[b"body"] for _, fields in reached.xrange("watcher:tasks")])
+        reached.close()
+
+
+@contextlib.asynccontextmanager
+async def over_mqtt(tmp_path: Path, version: str) -> AsyncIterator[Case]:
+    with parts.mosquitto(tmp_path) as port:
+        got: list[bytes] = []
+
+        async def listen(ready: asyncio.Event) -> None:
+            async with aiomqtt.Client("127.0.0.1", port) as client:
+                await client.subscribe("watcher/#", qos=1)
+                ready.set()
+                async for message in client.messages:
+                    assert isinstance(message.payload, bytes)
+                    got.append(message.payload)
+
+        ready = asyncio.Event()
+        listener = asyncio.create_task(listen(ready))
+        await ready.wait()
+        options = mqtt.Options.model_validate({"host": "127.0.0.1", "port": port, "version": version})
+        async with mqtt.MqttNotifier("q", options) as broker:
+            yield Case(broker, lambda: got)
+        listener.cancel()
+        await asyncio.wait([listener])
+
+
+@pytest_asyncio.fixture(
+    params=["memory", "directory", "webhook", "mqtt-5", "mqtt-3.1.1", "sqs", "amqp", "nats", "redis"]
+)
 async def case(
     request: pytest.FixtureRequest, tmp_path: Path, receiver: parts.HttpReceiver, moto: str, rabbit: int
 ) -> AsyncIterator[Case]:
@@ -71,26 +126,15 @@ async def case(
         async with amqp.AmqpNotifier("a", given) as publisher:
             yield Case(publisher, lambda: read)
         await connection.close()
+    elif kind == "nats":
+        async with over_nats(tmp_path) as made_:
+            yield made_
+    elif kind == "redis":
+        async with over_redis(tmp_path) as made_:
+            yield made_
     else:
-        with parts.mosquitto(tmp_path) as port:
-            got: list[bytes] = []
-
-            async def listen(ready: asyncio.Event) -> None:
-                async with aiomqtt.Client("127.0.0.1", port) as client:
-                    await client.subscribe("watcher/#", qos=1)
-                    ready.set()
-                    async for message in client.messages:
-                        assert isinstance(message.payload, bytes)
-                        got.append(message.payload)
-
-            ready = asyncio.Event()
-            listener = asyncio.create_task(listen(ready))
-            await ready.wait()
-            options = mqtt.Options.model_validate({"host": "127.0.0.1", "port": port, "version": version})
-            async with mqtt.MqttNotifier("q", options) as broker:
-                yield Case(broker, lambda: got)
-            listener.cancel()
-            await asyncio.wait([listener])
+        async with over_mqtt(tmp_path, version) as made_:
+            yield made_
 
 
 SQS: dict[str, Any] = {"region_name": "us-east-1", "aws_access_key_id": "k", "aws_secret_access_key": "s"}
@@ -104,13 +148,6 @@ def _taken(moto: str, url: str, taken: list[bytes]) -> list[bytes]:
         taken.append(message["Body"].encode())
         client.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
     return taken
-
-
-@pytest.fixture(scope="module")
-def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """RabbitMQ takes seconds to start: one for all."""
-    with parts.rabbitmq(tmp_path_factory.mktemp("rabbit")) as port:
-        yield port
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -299,3 +336,25 @@ async def test_sqs_that_refuses(moto: str) -> None:
             await sender.publish(MESSAGE)
         with pytest.raises(PermanentError, match="more than a message"):
             await sender.publish(Message("e", "t", "w", b"x" * (sqs.LARGEST + 1)))
+
+
+async def test_nats_and_redis_say_what_is_wrong(tmp_path: Path) -> None:
+    """A server that is away may come back; so may a stream that takes a subject."""
+    port = parts.free_port()
+    for notifier in (
+        nats_notifier.NatsNotifier("n", nats_notifier.Options(host="127.0.0.1", port=port, timeout=2)),
+        redis_notifier.RedisNotifier("r", redis_notifier.Options(host="127.0.0.1", port=port, timeout=2)),
+    ):
+        with pytest.raises(TransientError):
+            await notifier.publish(MESSAGE)
+        with pytest.raises(TransientError):
+            await notifier.check()
+        await notifier.__aexit__(None, None, None)
+    with parts.nats_server(tmp_path, port):
+        options = nats_notifier.Options(host="127.0.0.1", port=port, subject="nobody.{workflow}")
+        async with nats_notifier.NatsNotifier("n", options) as subject:
+            with pytest.raises(TransientError, match=r"no stream takes the subject 'nobody\.clips'"):
+                await subject.publish(MESSAGE)
+            assert subject.subject_of(Message("e", "t", "a.b *>", b"")) == "nobody.a_b___"
+    with pytest.raises(ValueError, match="subject to publish"):
+        nats_notifier.Options(host="h", subject="a.>")

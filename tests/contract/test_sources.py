@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 import os
@@ -16,16 +17,23 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus
 
+import aio_pika
 import aiohttp
+import aiomqtt
 import boto3
+import nats
 import pytest
 import pytest_asyncio
+from aiohttp import web
 from pydantic import SecretStr
+from redis.asyncio import Redis
 
 from tests import parts
 from watcher.errors import TransientError
 from watcher.model.objects import Merged, ObjectEvent, ObjectInfo, Part
-from watcher.sources import _inotify, folder, memory, s3_poll, sqs, webhook
+from watcher.sources import _inotify, amqp, folder, memory, minio_listen, mqtt, s3_poll, sqs, webhook
+from watcher.sources import nats as nats_source
+from watcher.sources import redis as redis_source
 from watcher.sources._dialects import MAX_BODY
 from watcher.sources._reading import read_message, storages_by_bucket
 from watcher.sources.base import Delivery, Source
@@ -161,9 +169,87 @@ class WebhookCase(Case):
             self._begin(body)
 
 
-@pytest_asyncio.fixture(params=["memory", "folder", "s3_poll", "sqs", "webhook"])
-async def case(request: pytest.FixtureRequest, tmp_path: Path, moto: str) -> AsyncIterator[Case]:
+BUCKETS: Any = {"videos": s3.S3Storage("videos", s3.Options())}
+
+
+def notification(key: str) -> bytes:
+    return json.dumps({"Records": [record(quote_plus(key))]}).encode()
+
+
+class MqttCase(Case):
+    def __init__(self, port: int) -> None:
+        self._port = port
+        options = mqtt.Options(host="127.0.0.1", port=port, topics=("minio/#",), client_id="watcher", timeout=5)
+        self.source = mqtt.MqttSource("m", options, BUCKETS)
+
+    async def add(self, key: str) -> None:
+        async with aiomqtt.Client("127.0.0.1", self._port) as client:
+            await client.publish("minio/events", notification(key), qos=1)
+
+
+class AmqpCase(Case):
+    def __init__(self, port: int, queue: str) -> None:
+        self._port, self._queue = port, queue
+        options = amqp.Options(host="127.0.0.1", port=port, queue=queue)
+        self.source = amqp.AmqpSource("a", options, BUCKETS)
+
+    async def add(self, key: str) -> None:
+        async with await aio_pika.connect(port=self._port) as connection:
+            channel = await connection.channel()
+            await channel.default_exchange.publish(aio_pika.Message(notification(key)), routing_key=self._queue)
+
+
+class NatsCase(Case):
+    def __init__(self, client: Any, port: int) -> None:
+        self._client = client
+        options = nats_source.Options(host="127.0.0.1", port=port, stream="EVENTS", subject="bucket.>")
+        self.source = nats_source.NatsSource("n", options, BUCKETS)
+
+    async def add(self, key: str) -> None:
+        await self._client.jetstream().publish("bucket.videos", notification(key))
+
+
+class RedisCase(Case):
+    def __init__(self, client: Any, port: int) -> None:
+        self._client = client
+        options = redis_source.Options(host="127.0.0.1", port=port, stream="events")
+        self.source = redis_source.RedisSource("r", options, BUCKETS)
+
+    async def add(self, key: str) -> None:
+        await self._client.xadd("events", {"body": notification(key)})
+
+
+@contextlib.asynccontextmanager
+async def over_a_broker(kind: str, directory: Path, rabbit: int) -> AsyncIterator[Case]:
+    """A case whose messages come through a real broker."""
+    if kind == "mqtt":
+        with parts.mosquitto(directory) as port:
+            yield MqttCase(port)
+    elif kind == "amqp":
+        queue = uuid.uuid4().hex
+        async with await aio_pika.connect(port=rabbit) as connection:
+            await (await connection.channel()).declare_queue(queue, durable=True)
+        yield AmqpCase(rabbit, queue)
+    elif kind == "nats":
+        with parts.nats_server(directory) as port:
+            client = await nats.connect(f"nats://127.0.0.1:{port}")
+            await client.jetstream().add_stream(name="EVENTS", subjects=["bucket.>"])
+            yield NatsCase(client, port)
+            await client.close()
+    else:
+        with parts.redis_server(directory) as port:
+            reached = Redis(port=port)
+            yield RedisCase(reached, port)
+            await reached.aclose()
+
+
+@pytest_asyncio.fixture(params=["memory", "folder", "s3_poll", "sqs", "webhook", "mqtt", "amqp", "nats", "redis"])
+async def case(request: pytest.FixtureRequest, tmp_path: Path, moto: str, rabbit: int) -> AsyncIterator[Case]:
     """Each implementation in turn, over a real other side."""
+    if request.param in ("mqtt", "amqp", "nats", "redis"):
+        async with over_a_broker(request.param, tmp_path, rabbit) as made:
+            yield made
+        return
     keys: dict[str, Any] = {"aws_access_key_id": "k", "aws_secret_access_key": "s", "region_name": "us-east-1"}
     client, queues = (boto3.client(name, endpoint_url=moto, **keys) for name in ("s3", "sqs"))
     name = f"src-{uuid.uuid4().hex[:12]}"
@@ -479,3 +565,46 @@ async def test_a_missing_queue_is_transient_or_permanent_but_never_silent(moto: 
     with pytest.raises(Exception, match="the queue does not exist"):
         async for delivery in source.deliveries(Ledger()):
             assert isinstance(delivery, Delivery)
+
+
+async def test_minio_is_listened_to_and_swept(tmp_path: Path) -> None:
+    """Its stream has raw keys and blank lines, tells of nothing that was before, and ends whenever it likes."""
+    lines: asyncio.Queue[bytes] = asyncio.Queue()
+    asked: list[Any] = []
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        asked.append((request.raw_path, request.headers.get("Authorization", "")))
+        if len(asked) == 1:
+            return web.Response(status=503)
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        while (line := await lines.get()) != b"end":
+            await answer.write(line)
+        return answer
+
+    app = web.Application()
+    app.router.add_get("/videos", stream)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    port = parts.free_port()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    storage = s3.S3Storage(
+        "videos", s3.Options(endpoint_url=f"http://127.0.0.1:{port}", access_key="k", secret_key="s")
+    )
+    source = minio_listen.MinioListenSource("l", minio_listen.Options(storage="videos"), {"videos": storage})
+    with pytest.raises(TransientError, match="503"):
+        await anext(source.deliveries(Ledger()))
+    told = source.deliveries(Ledger())
+    assert (await anext(told)).sweep == ("videos",), "what happened before is nobody's but a sweep's"
+    raw = {"Records": [{**record("a+b c.mp4"), "eventSource": "minio:s3"}]}
+    for line in (b"\n", json.dumps(raw).encode() + b"\n", b"not json\n", b"end"):
+        lines.put_nowait(line)
+    assert [event.key for event in (await anext(told)).events] == ["a+b c.mp4"]
+    assert len((await anext(told)).strange) == 1
+    with pytest.raises(TransientError, match="ended"):
+        await anext(told)
+    assert "events=s3%3AObjectCreated" in asked[1][0]
+    assert asked[1][1].startswith("AWS4-HMAC-SHA256 Credential=k/")
+    await runner.cleanup()
+    with pytest.raises(ValueError, match="no bucket"):
+        minio_listen.MinioListenSource("l", minio_listen.Options(storage="d"), {"d": object()})  # type: ignore[dict-item]

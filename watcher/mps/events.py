@@ -196,3 +196,23 @@ def render(event: dict[str, Any], notify_key: str, now: float) -> bytes:
         # MD5 is what the contract's receivers verify; it protects nothing else here.
         body["Sign"] = hashlib.md5(f"{expires}{notify_key}".encode(), usedforsecurity=False).hexdigest()
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogateescape")
+
+
+def cloud_event(body: bytes, event_id: str, when: float) -> bytes:
+    """An event as the data of a CloudEvent 1.0 in JSON (CloudEvents specification, JSON event format)."""
+    data = json.loads(body)
+    kind = str(data.get("EventType", "Task"))
+    task = data.get(f"{kind}Event") or data
+    time_ = datetime.fromtimestamp(when, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    event = {
+        "specversion": "1.0",
+        "id": event_id,
+        "source": "/watcher",
+        "type": f"watcher.{kind}",
+        "subject": str(task.get("TaskId", "")) or None,
+        "time": time_,
+        "datacontenttype": "application/json",
+        "data": data,
+    }
+    present = {name: value for name, value in event.items() if value is not None}
+    return json.dumps(present, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogateescape")

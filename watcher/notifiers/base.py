@@ -6,7 +6,22 @@ import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
+
+from watcher import plugin
+
+Mode = Literal["Finish", "Change"]
+Format = Literal["mps", "cloudevents"]
+CONTENT_TYPES: dict[Format, str] = {"mps": "application/json", "cloudevents": "application/cloudevents+json"}
+
+
+class EventOptions(plugin.Options):
+    """Which events a notifier gets, and how they are written."""
+
+    mode: Mode = "Finish"
+    """``Finish``: one event when a task ends. ``Change``: also one for each change of a sub-task."""
+    format: Format = "mps"
+    """``mps``: the body that MPS sends. ``cloudevents``: that body as the ``data`` of a CloudEvent 1.0 in JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +50,19 @@ class Notifier(ABC):
     """One destination. It keeps no queue and does not retry: the outbox does both, for all of them."""
 
     name: str
-    mode: str = "Finish"
-    """``Finish`` or ``Change``: which events of a task it gets."""
+    mode: Mode = "Finish"
+    """Which events of a task it gets."""
+    format: Format = "mps"
+    """How they are written."""
+
+    def told(self, options: EventOptions) -> None:
+        """Take over what the options say of events."""
+        self.mode, self.format = options.mode, options.format
+
+    @property
+    def content_type(self) -> str:
+        """The media type of what it sends."""
+        return CONTENT_TYPES[self.format]
 
     async def __aenter__(self) -> Self:
         return self

@@ -6,20 +6,16 @@ import asyncio
 import os
 import re
 from pathlib import Path
-from typing import Literal
 
-from watcher import plugin
 from watcher.errors import PermanentError, TransientError
-from watcher.notifiers.base import Message, Notifier
+from watcher.notifiers.base import EventOptions, Message, Notifier
 
 
-class Options(plugin.Options):
+class Options(EventOptions):
     """Writes a file for each task event."""
 
     path: Path
     """The directory; it is made when it is not there."""
-    mode: Literal["Finish", "Change"] = "Finish"
-    """``Finish``: one event when a task ends. ``Change``: also one for each change of a sub-task."""
 
 
 class DirectoryNotifier(Notifier):
@@ -27,7 +23,7 @@ class DirectoryNotifier(Notifier):
 
     def __init__(self, name: str, options: Options) -> None:
         self.name = name
-        self.mode = options.mode
+        self.told(options)
         self._path = options.path.absolute()
 
     async def publish(self, message: Message) -> None:

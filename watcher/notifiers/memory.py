@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from watcher import plugin
-from watcher.notifiers.base import Message, Notifier
+from watcher.notifiers.base import EventOptions, Message, Notifier
 
 
-class Options(plugin.Options):
+class Options(EventOptions):
     """Events stay as long as the process."""
 
 
@@ -15,6 +14,7 @@ class MemoryNotifier(Notifier):
 
     def __init__(self, name: str, options: Options) -> None:
         self.name = name
+        self.told(options)
         self.received: list[Message] = []
         self.fail_with: Exception | None = None
 

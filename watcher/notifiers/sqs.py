@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 from watcher import aws
 from watcher.errors import PermanentError
-from watcher.notifiers.base import Message, Notifier
+from watcher.notifiers.base import EventOptions, Message, Notifier
 
 LARGEST = 1024 * 1024
 """Bytes that one message may have."""
 
 
-class Options(aws.ClientOptions):
+class Options(aws.ClientOptions, EventOptions):
     """Sends each task event to a queue."""
 
     queue_url: str
     """The address of the queue. In a FIFO queue the events of a task stay in order."""
-    mode: Literal["Finish", "Change"] = "Finish"
-    """``Finish``: one event when a task ends. ``Change``: also one for each change of a sub-task."""
 
 
 class SqsNotifier(Notifier):
@@ -27,7 +25,7 @@ class SqsNotifier(Notifier):
 
     def __init__(self, name: str, options: Options) -> None:
         self.name = name
-        self.mode = options.mode
+        self.told(options)
         self._options = options
         self._context: Any = None
         self._client: Any = None

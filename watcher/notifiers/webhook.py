@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, HttpUrl, SecretStr
 
-from watcher import plugin
 from watcher.errors import PermanentError, TransientError
-from watcher.notifiers.base import Message, Notifier
+from watcher.notifiers.base import EventOptions, Message, Notifier
 from watcher.outside import Guard, forbidden
 from watcher.plugin import Seconds
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 _TRY_AGAIN = frozenset({408, 425, 429})
 
 
-class Options(plugin.Options):
+class Options(EventOptions):
     """Posts each task event to a URL."""
 
     url: HttpUrl
@@ -33,8 +32,6 @@ class Options(plugin.Options):
     """How long an answer may take."""
     ca_file: str | None = None
     """Certificates to trust, when the receiver's is not signed by a public authority."""
-    mode: Literal["Finish", "Change"] = "Finish"
-    """``Finish``: one event when a task ends. ``Change``: also one for each change of a sub-task."""
 
 
 class WebhookNotifier(Notifier):
@@ -43,7 +40,7 @@ class WebhookNotifier(Notifier):
     def __init__(self, name: str, options: Options, guard: Guard | None = None) -> None:
         """``guard`` decides which addresses may be reached; None allows all, for those that the settings name."""
         self.name = name
-        self.mode = options.mode
+        self.told(options)
         self._options = options
         self._guard = guard
         self._session: aiohttp.ClientSession | None = None
@@ -76,7 +73,7 @@ class WebhookNotifier(Notifier):
             self._guard.check(str(self._options.url))
         headers = {name: value.get_secret_value() for name, value in self._options.headers.items()}
         headers |= {
-            "Content-Type": "application/json",
+            "Content-Type": self.content_type,
             "X-Watcher-Event-Id": message.event_id,
             "User-Agent": "watcher",
         }

@@ -210,6 +210,11 @@ class S3Storage(Storage):
                 raise TransientError(f"listing of {self.bucket}: the same page comes again and again")
             token = following
 
+    async def signed(self, method: str, query: str) -> tuple[str, dict[str, str]]:
+        """The address of a request to the bucket that the library does not know, and its headers."""
+        base = self._options.endpoint_url or self.client.meta.endpoint_url
+        return await aws.signed(self._options, method, f"{base.rstrip('/')}/{self.bucket}?{query}")
+
     async def delete(self, key: str) -> None:
         with self.translated(key):
             await self.client.delete_object(Bucket=self.bucket, Key=key)

@@ -1,0 +1,1 @@
+"""Connections to message brokers, for the sources and the notifiers that use them."""
