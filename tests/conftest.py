@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import psycopg
 import pytest
 import pytest_asyncio
 
@@ -68,8 +69,8 @@ def daemon(tmp_path: Path) -> Iterator[Callable[..., parts.Daemon]]:
     """Makes daemons that do not outlive the test."""
     made: list[parts.Daemon] = []
 
-    def make(settings: dict[str, Any], *workflows: dict[str, Any]) -> parts.Daemon:
-        made.append(parts.Daemon(tmp_path / "daemon", settings, list(workflows)))
+    def make(settings: dict[str, Any], *workflows: dict[str, Any], root: Path | None = None) -> parts.Daemon:
+        made.append(parts.Daemon(root or tmp_path / "daemon", settings, list(workflows)))
         return made[-1]
 
     yield make
@@ -125,3 +126,23 @@ def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """RabbitMQ takes seconds to start: one for all."""
     with parts.rabbitmq(tmp_path_factory.mktemp("rabbit")) as port:
         yield port
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One server for all."""
+    with parts.postgresql(tmp_path_factory.mktemp("postgresql")) as address:
+        yield address
+
+
+@pytest.fixture
+def postgresql(postgresql_server: str) -> Callable[[], str]:
+    """Makes a database, and returns its address."""
+
+    def make() -> str:
+        name = f"watcher_{uuid.uuid4().hex[:12]}"
+        with psycopg.connect(f"{postgresql_server}/postgres", autocommit=True) as connection:
+            connection.execute(f"create database {name}")
+        return f"{postgresql_server}/{name}"
+
+    return make

@@ -189,6 +189,9 @@ class FaultyStore:
             return await self._sqs(target.partition(".")[2], await request.json())
         bucket, _, key = unquote(request.raw_path.partition("?")[0].lstrip("/")).partition("/")
         operation = "LIST" if not key else request.method
+        if request.headers.get("Expect", "").lower() == "100-continue":
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0
         body = await request.read() if request.method == "PUT" else b""
         with self._lock:
             self.log.append((operation, key))

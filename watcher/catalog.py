@@ -43,8 +43,16 @@ class Catalog:
     that, so that whoever makes a new catalog from the state knows that something was changed meanwhile.
     """
 
-    def __init__(self, stored: Iterable[StoredWorkflow], templates: files.Templates, regions: dict[str, str]) -> None:
+    def __init__(
+        self,
+        stored: Iterable[StoredWorkflow],
+        templates: files.Templates,
+        regions: dict[str, str],
+        revision: int | None = None,
+    ) -> None:
+        """``revision`` is the number of changes that the state knew of, where several daemons share it."""
         self.changes = 0
+        self.revision = revision
         self.templates = templates
         self.facts = {place: _file_facts(path) for place, path in templates.origins.items()}
         self.workflows = {item.workflow_id: item for item in stored}

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import secrets
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -31,6 +34,8 @@ from watcher.settings import Settings
 from watcher.sources.base import Source
 from watcher.sources.s3_poll import Options as SweepOptions
 from watcher.sources.s3_poll import S3PollSource
+from watcher.state._postgresql import DAEMON
+from watcher.state.leases import Lease
 from watcher.state.store import State
 from watcher.steps._encoders import EncoderOptions
 from watcher.storage._url import UrlStorage
@@ -48,6 +53,8 @@ SILENCE = 60.0
 """Seconds after which a web server that says nothing is given up."""
 OFFLINE_WAIT = 3 * 86_400.0
 """Seconds after which an offline task does not wait for an idle moment any more."""
+ALIVE = 30.0
+"""Seconds without a sign of life after which the other daemons take over a daemon's tasks."""
 HANG = 60.0
 """Seconds without progress of the event loop's parts after which systemd is no longer told that all is well."""
 
@@ -66,6 +73,8 @@ class Parts:
     containment: Containment
     callers: Callers
     service: Service
+    owner: str
+    found: catalog.Found | None = None
 
     def use(self, current: Catalog) -> None:
         """Put a catalog in force: for what matches and what starts from now on."""
@@ -125,8 +134,11 @@ async def opened(configured: Settings, tools: MediaTools) -> AsyncIterator[Parts
     """Open the state (as its one owner), the storages and what runs on them."""
     contained = tools.containment
     async with AsyncExitStack() as stack:
-        state = await stack.enter_async_context(State(configured.database, max_hops=configured.max_hops))
+        state = await stack.enter_async_context(State(configured.state, max_hops=configured.max_hops))
         state.database.lock()
+        owner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
+        if state.database.shared:
+            await state.leases.take(f"{DAEMON}{owner}", owner, ALIVE)
         work = WorkRoot(configured.work_dir)
         try:
             left = await asyncio.to_thread(work.prepare)
@@ -140,9 +152,9 @@ async def opened(configured: Settings, tools: MediaTools) -> AsyncIterator[Parts
         storages: dict[str, Storage] = {**configured.storages, URL: web}
         for storage in storages.values():
             await stack.enter_async_context(storage)
-        await _clean_up(configured, state, left)
+        await _clean_up(configured, state, left, owner)
         worker = make_worker(configured, tools, work, storages)
-        publisher = Publisher(state, configured.notifiers, guard)
+        publisher = Publisher(state, configured.notifiers, guard, owner)
         runner = Runner(
             state,
             worker,
@@ -151,9 +163,10 @@ async def opened(configured: Settings, tools: MediaTools) -> AsyncIterator[Parts
             publisher.wake,
             work_dir=configured.work_dir,
             min_free_space=configured.media.min_free_space,
+            owner=owner,
         )
         rules = Rules(configured.discovery.min_size, configured.discovery.versions)
-        dispatcher = Dispatcher(state, configured.storages, runner.wake, rules)
+        dispatcher = Dispatcher(state, configured.storages, runner.wake, rules, owner)
 
         def current() -> Catalog:
             assert runner.catalog is not None, "apply_files() comes first"  # noqa: S101
@@ -161,8 +174,11 @@ async def opened(configured: Settings, tools: MediaTools) -> AsyncIterator[Parts
 
         service = Service(configured, state, worker, Pictures(), guard, current, runner.wake, runner.end)
         yield Parts(
-            configured, state, worker, work, runner, publisher, dispatcher, contained, Callers(service), service
+            configured, state, worker, work, runner, publisher, dispatcher, contained, Callers(service), service, owner
         )
+        if state.database.shared:
+            with contextlib.suppress(WatcherError):
+                await state.leases.give_up(Lease(f"{DAEMON}{owner}", owner, 0))
 
 
 def sweepers(configured: Settings) -> list[S3PollSource]:
@@ -186,33 +202,47 @@ def sweepers(configured: Settings) -> list[S3PollSource]:
     ]
 
 
-async def _clean_up(configured: Settings, state: State, left: int) -> None:
+async def _clean_up(configured: Settings, state: State, left: int, owner: str) -> None:
     """What a killed daemon left behind: half-written outputs, work directories, claimed tasks."""
-    unfinished = await state.outputs.unfinished()
-    for storage, key, task_id in unfinished:
-        if storage in configured.storages:
+    recovered = await _recover(configured.storages, state, owner)
+    if left or recovered:
+        _log.info("recovered", tasks=recovered, work_directories=left)
+
+
+async def _recover(storages: Mapping[str, Storage], state: State, owner: str) -> int:
+    """Put back the tasks of daemons that are gone, and remove what they had half written."""
+    lost = await state.tasks.recover(await state.leases.alive(DAEMON) | {owner})
+    for storage, key, task_id in await state.outputs.unfinished():
+        # Where there is one daemon, nobody else writes now; else only the tasks of dead ones are known to be still.
+        if storage in storages and (task_id in lost or not state.database.shared):
             try:
-                await configured.storages[storage].discard(key, task_id)
+                await storages[storage].discard(key, task_id)
             except WatcherError as error:
                 _log.warning("a half-written output can't be removed", object=f"{storage}/{key}", error=str(error))
-    recovered = await state.tasks.recover()
-    if left or unfinished or recovered:
-        _log.info("recovered", tasks=recovered, unfinished_outputs=len(unfinished), work_directories=left)
+    return len(lost)
 
 
 async def apply_files(parts: Parts, found: catalog.Found) -> Catalog:
     """Make the state hold the workflows of the files, and put them in force beside those that requests made."""
-    stored = await parts.state.workflows.apply([(str(item.path), item.workflow) for item in found.workflows])
+    parts.found = found
+    await parts.state.workflows.apply([(str(item.path), item.workflow) for item in found.workflows])
+    return await refresh(parts)
+
+
+async def refresh(parts: Parts) -> Catalog:
+    """Put in force what the state holds by now, with the templates of the files."""
+    assert parts.found is not None, "apply_files() comes first"  # noqa: S101
     before = parts.dispatcher.catalog
     while True:
         changes = before.changes if before is not None else 0
-        current = Catalog(stored, found.templates.copy(), parts.settings.regions)
+        revision = await parts.state.workflows.changes() if parts.state.database.shared else None
+        stored = await parts.state.workflows.list()
+        current = Catalog(stored, parts.found.templates.copy(), parts.settings.regions, revision)
         for template in await parts.state.templates.list():
             current.put_template(template)
-        if before is None or before.changes == changes:
+        if before is None or before.changes == changes:  # else a request changed something meanwhile
             parts.use(current)
             return current
-        stored = await parts.state.workflows.list()  # a request changed something meanwhile
 
 
 class Daemon:
@@ -238,6 +268,11 @@ class Daemon:
             current = await apply_files(parts, found)
             for problem in found.problems:
                 _log.warning("workflow", where=problem.path, note=problem.message)
+
+            async def again() -> None:
+                await refresh(parts)
+
+            parts.dispatcher.refresh = parts.runner.refresh = again
             self._greet(parts, current)
             async with serving(parts.service, parts.callers):
                 await self._serve(parts, [*configured.sources.values(), *sweepers(configured)], started)
@@ -282,6 +317,8 @@ class Daemon:
             asyncio.create_task(self._alive(parts), name="watchdog"),
             asyncio.create_task(self._purge(parts), name="purge"),
         ]
+        if parts.state.database.shared:
+            helpers.append(asyncio.create_task(self._among_others(parts), name="other daemons"))
         stop = asyncio.create_task(self._stop.wait(), name="stop")
         greeting = asyncio.create_task(self._ready(parts, started), name="ready")
         essential: list[asyncio.Task[None]] = [dispatching, running, publishing, *helpers]
@@ -353,6 +390,26 @@ class Daemon:
     def _status(self, parts: Parts) -> str:
         counters = parts.dispatcher.counters
         return f"{counters.received} events, {counters.tally.new} new objects, {parts.runner.running} tasks running"
+
+    async def _among_others(self, parts: Parts) -> None:
+        """Say that this daemon lives, take over what dead ones left, and learn what others changed."""
+        said = 0.0
+        while True:
+            try:
+                if time.monotonic() - said > ALIVE / 3:
+                    await parts.state.leases.take(f"{DAEMON}{parts.owner}", parts.owner, ALIVE)
+                    said = time.monotonic()
+                    lost = await _recover(parts.settings.storages, parts.state, parts.owner)
+                    if lost:
+                        _log.warning("taking over from a daemon that is gone", tasks=lost)
+                        parts.runner.wake()
+                    await parts.state.leases.purge(DAEMON, 86_400.0)
+                current = parts.dispatcher.catalog
+                if current is not None and await parts.state.workflows.changes() != current.revision:
+                    await refresh(parts)
+            except WatcherError as error:
+                _log.warning("the shared state can't be reached", error=str(error))
+            await asyncio.sleep(1.0)
 
     async def _purge(self, parts: Parts) -> None:
         while True:

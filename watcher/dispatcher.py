@@ -9,16 +9,18 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from watcher import log
 from watcher.catalog import Catalog
 from watcher.errors import TransientError, WatcherError
-from watcher.model.objects import Merged, ObjectEvent, ObjectInfo, Part
+from watcher.model.objects import Merged, ObjectEvent, ObjectInfo, Part, Strange
 from watcher.sources.base import Delivery, Source
 from watcher.sources.s3_poll import S3PollSource
-from watcher.state.ledger import Tally
+from watcher.state.ledger import Candidate, Tally
+from watcher.state.meters import CatalogChangedError
 from watcher.state.store import State
+from watcher.state.unready import Unready
 from watcher.storage.base import Storage
 from watcher.verifying import HEADS, Rules, Verified, Verifier
 
@@ -103,6 +105,8 @@ class Dispatcher:
         self._waiting = _Waiting()
         self._unready = asyncio.Event()
         self.catalog: Catalog | None = None
+        self.refresh: Callable[[], Awaitable[None]] = _nothing_to_do
+        """Reads the catalog again, when another daemon changed it."""
         self.counters = Counters()
         self.listening = asyncio.Event()
         """Set when each source listens, or was found to be unavailable."""
@@ -126,7 +130,7 @@ class Dispatcher:
     async def _listen(self, source: Source) -> None:
         """Take deliveries from one source; one that breaks is tried again after a pause, others go on."""
         failures = 0
-        cursor = SourceMemory(self._state, source.name, self._in_force, self._owner)
+        cursor = SourceMemory(self._state, source.name, self._in_force, self._leads)
         while True:
             try:
                 resolving: set[asyncio.Task[None]] = set()
@@ -196,7 +200,7 @@ class Dispatcher:
     async def take(self, events: Sequence[ObjectEvent]) -> Tally:
         """Look at events and commit them, at once; raises TransientError when a storage does not answer."""
         found = await self._verifier.verify(events, self._in_force())
-        return await self._state.ledger.intake(found.candidates, time.time(), (), found.unready)
+        return await self._intake(found.candidates, (), found.unready)
 
     async def _commit_groups(self) -> None:
         """Whatever arrived while the last group was being committed is the next group."""
@@ -209,7 +213,7 @@ class Dispatcher:
         unready = [item for _, found in group for item in found.unready]
         try:
             if candidates or strange or unready:
-                tally = await self._state.ledger.intake(candidates, time.time(), strange, unready)
+                tally = await self._intake(candidates, strange, unready)
                 self.counters.quarantined += len(strange)
                 self._account(tally, [found for _, found in group])
             else:
@@ -225,6 +229,21 @@ class Dispatcher:
             self._unready.set()
         await asyncio.gather(*(_quietly(delivery.acknowledge) for delivery, _ in group))
         self.progress = time.monotonic()
+
+    async def _intake(
+        self, candidates: Sequence[Candidate], strange: Sequence[Strange], unready: Sequence[Unready]
+    ) -> Tally:
+        """Commit; what was matched against workflows that another daemon changed is matched again."""
+        while True:
+            revision = self._in_force().revision
+            try:
+                return await self._state.ledger.intake(candidates, time.time(), strange, unready, revision=revision)
+            except CatalogChangedError:
+                await self.refresh()
+                index = self._in_force().index
+                candidates = [
+                    replace(item, matches=tuple(index.match(item.info.storage, item.info.key))) for item in candidates
+                ]
 
     def _account(self, tally: Tally, found: Sequence[Verified]) -> None:
         tasks, tally.tasks = tally.tasks, []
@@ -246,6 +265,8 @@ class Dispatcher:
         while True:
             try:
                 due = await self._state.unready.next_due()
+                if due is not None and not await self._leads("unready"):
+                    due = None  # another daemon looks
                 if due is not None and due <= time.time():
                     await self._look_at_unready()
                     continue
@@ -256,6 +277,12 @@ class Dispatcher:
             except TimeoutError:
                 continue
             self._unready.clear()
+
+    async def _leads(self, name: str) -> bool:
+        """Whether this daemon is the one that does something for all that share the state."""
+        if not self._state.database.shared:
+            return True
+        return await self._state.leases.take(name, self._owner, LEASE) is not None
 
     async def _look_at_unready(self) -> None:
         items = await self._state.unready.due(time.time())
@@ -270,7 +297,7 @@ class Dispatcher:
         except TransientError:
             await asyncio.sleep(LOOK_IDLE)
             return
-        tally = await self._state.ledger.intake(found.candidates, time.time(), (), found.unready)
+        tally = await self._intake(found.candidates, (), found.unready)
         still = {(item.storage, item.key) for item in found.unready}
         await self._state.unready.remove([item for place, item in before.items() if place not in still])
         self.counters.received += len(items)
@@ -280,11 +307,13 @@ class Dispatcher:
 class SourceMemory:
     """A source's view of the state: its own cursor, and what the ledger knows."""
 
-    def __init__(self, state: State, source: str, catalog: Callable[[], Catalog], owner: str = "") -> None:
+    def __init__(
+        self, state: State, source: str, catalog: Callable[[], Catalog], lead: Callable[[str], Awaitable[bool]]
+    ) -> None:
         self._state = state
         self._source = source
         self._catalog = catalog
-        self._owner = owner
+        self._lead = lead
 
     async def load(self) -> str | None:
         return await self._state.cursors.load(self._source)
@@ -299,9 +328,7 @@ class SourceMemory:
         return await self._state.ledger.merge(part, infos, began, confirm=confirm)
 
     async def lead(self, name: str) -> bool:
-        if not self._state.database.shared:
-            return True
-        return await self._state.leases.take(name, self._owner, LEASE) is not None
+        return await self._lead(name)
 
     def watched(self, storage: str) -> Mapping[str, float]:
         return self._catalog().watched(storage)
@@ -319,6 +346,10 @@ def _usable(event: ObjectEvent) -> bool:
         "a name that is not UTF-8 text is ignored; rename the object", object=repr(f"{event.storage}/{event.key}")
     )
     return False
+
+
+async def _nothing_to_do() -> None:
+    return None
 
 
 async def _quietly(action: Callable[[], Awaitable[None]]) -> None:

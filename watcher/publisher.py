@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -28,13 +29,19 @@ BACK_OFF = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 GIVE_UP_AFTER = 24 * 3600.0
 """Seconds after which an event that could not be delivered is dead, to be retried by hand."""
 IDLE = 5.0
+LEASE = 400.0
+"""Seconds for which one daemon tells a destination: longer than the longest pause."""
 
 
 class Publisher:
     """Runs one worker per destination that has something waiting."""
 
-    def __init__(self, state: State, notifiers: Mapping[str, Notifier], guard: Guard | None = None) -> None:
-        """``guard`` decides which addresses the callbacks of requests may go to."""
+    def __init__(
+        self, state: State, notifiers: Mapping[str, Notifier], guard: Guard | None = None, owner: str = ""
+    ) -> None:
+        """``guard`` decides which addresses the callbacks of requests may go to; ``owner`` is what this daemon is
+        called among those that share the state."""
+        self._owner = owner
         self._state = state
         self._notifiers = notifiers
         self._guard = guard or Guard()
@@ -84,7 +91,7 @@ class Publisher:
         """Send what waits for one destination, in order; ends when nothing is left."""
         failures = 0
         try:
-            while pending := await self._state.outbox.next(destination):
+            while await self._leads(destination) and (pending := await self._state.outbox.next(destination)):
                 for event in pending:
                     if await self._send(event):
                         failures = 0
@@ -95,6 +102,13 @@ class Publisher:
                     break
         except TransientError as error:  # the state, not the destination: the next look starts a new worker
             _log.error("the outbox can't be used", error=str(error))
+
+    async def _leads(self, destination: str) -> bool:
+        """Whether this daemon is the one that tells this destination, so that events stay in order."""
+        if not self._state.database.shared:
+            return True
+        name = f"publish/{hashlib.blake2b(destination.encode(), digest_size=16).hexdigest()}"
+        return await self._state.leases.take(name, self._owner, LEASE) is not None
 
     async def _send(self, event: Pending) -> bool:
         """Try once; False when the destination should be left alone for a while."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -76,6 +76,8 @@ class Runner:
         self._ending: set[str] = set()
         self._short_of_space = False
         self.catalog: Catalog | None = None
+        self.refresh: Callable[[], Awaitable[None]] | None = None
+        """Reads the catalog again, when another daemon changed it."""
         self.progress = 0.0
 
     def wake(self) -> None:
@@ -209,6 +211,9 @@ class Runner:
                 f"given up after {MAX_ATTEMPTS} attempts: {task.message or 'the service ended during each'}",
             )
         assert self.catalog is not None  # noqa: S101  the daemon sets it before it starts this
+        revision = self.catalog.revision
+        if revision is not None and self.refresh is not None and await self._state.workflows.changes() != revision:
+            await self.refresh()
         if task.workflow_id and task.lane >= 0 and task.attempts == 1 and not self.catalog.allows(task.workflow_id):
             raise AbortedError("its workflow was disabled or removed before the task began")
         if not task.source.resolved:

@@ -18,6 +18,9 @@ from watcher.log import Format, Level
 from watcher.notifiers.base import Notifier
 from watcher.plugin import Bytes, Seconds
 from watcher.sources.base import Source
+from watcher.state._postgresql import PostgresqlBackend
+from watcher.state._sqlite import SqliteBackend
+from watcher.state.database import Backend
 from watcher.storage.base import Storage
 
 SHORTEST_KEY = 16
@@ -145,7 +148,8 @@ class _Body(BaseSettings):
     )
 
     state: str = "sqlite:///watcher.db"
-    """Where the state is kept: ``sqlite:///relative.db`` or ``sqlite:////absolute.db``."""
+    """Where the state is kept: ``sqlite:///relative.db`` or ``sqlite:////absolute.db``, for one daemon;
+    ``postgresql://user:password@host/database``, which several may share."""
     storages: dict[str, dict[str, Any]] = {}
     """Buckets, by the name that triggers use."""
     sources: dict[str, dict[str, Any]] = {}
@@ -188,7 +192,7 @@ class Settings:
     """The settings, checked. Paths are absolute; families hold objects that were made but not opened yet."""
 
     file: Path
-    database: Path
+    state: Backend
     workflows: Path
     templates: Path
     work_dir: Path
@@ -246,16 +250,16 @@ def load(file: Path) -> Settings:
     sources = named.sources()
     notifiers = _family(_absolute(body.notifiers, base), "notifiers", "notifiers", Notifier, problems)
     executor, options = named.executor()
-    database = named.database()
+    state = named.state()
     api = _api(body.api, base, problems)
-    if problems or executor is None or options is None:
+    if problems or executor is None or options is None or state is None:
         raise ConfigurationError(problems)
     return Settings(
         file=file,
-        database=database,
+        state=state,
         workflows=base / body.workflows,
         templates=base / body.templates,
-        work_dir=base / body.media.work_dir if body.media.work_dir else database.parent / "work",
+        work_dir=base / body.media.work_dir if body.media.work_dir else _beside(state, base) / "work",
         max_hops=body.max_hops,
         drain=body.drain,
         media=body.media,
@@ -431,11 +435,25 @@ class _Named:
         options, implementation = found
         return cast("Executor", implementation(options)), options
 
-    def database(self) -> Path:
-        """The state's file."""
-        prefix = "sqlite:///"
-        if not self.body.state.startswith(prefix):
-            message = f"{self.body.state!r} is not supported; write sqlite:///watcher.db or sqlite:////var/lib/watcher/watcher.db"
-            self.problems.append(Problem("state", message))
-            return Path()
-        return self.base / self.body.state.removeprefix(prefix)
+    def state(self) -> Backend | None:
+        """Where the tables are."""
+        given = self.body.state
+        if given.startswith("sqlite:///"):
+            return SqliteBackend(self.base / given.removeprefix("sqlite:///"))
+        if given.startswith(("postgresql://", "postgres://")):
+            try:
+                return PostgresqlBackend(given)
+            except ConfigurationError as error:
+                self.problems.extend(error.problems)
+                return None
+        message = (
+            f"{given.partition('://')[0]!r} is not supported; write sqlite:////var/lib/watcher/watcher.db, or "
+            "postgresql://user:password@host/database where several daemons share it"
+        )
+        self.problems.append(Problem("state", message))
+        return None
+
+
+def _beside(state: Backend, base: Path) -> Path:
+    """The folder of the state's file, or that of the settings."""
+    return state.path.parent if isinstance(state, SqliteBackend) else base

@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 import time
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,15 @@ from sqlalchemy import Connection, create_engine, select
 
 from tests import parts
 from watcher.errors import ConfigurationError, TransientError
-from watcher.model.objects import ObjectInfo, sequence_mark, version_digest
+from watcher.model.objects import ObjectInfo, Part, sequence_mark, version_digest
 from watcher.model.task import StepResult, Task, task_id_of
 from watcher.model.workflow import Workflow
 from watcher.mps import wire
-from watcher.state import schema
+from watcher.state import leases, schema
+from watcher.state._postgresql import PostgresqlBackend
 from watcher.state.ledger import TOMBSTONE, Candidate, Match
 from watcher.state.ledger import State as Became
+from watcher.state.meters import CatalogChangedError
 from watcher.state.store import State
 from watcher.state.tasks import MAX_ATTEMPTS, OutgoingEvent, StaleOwnerError, first_of_each
 
@@ -40,9 +42,20 @@ def info(key: str = "a.mp4", etag: str = "e1", **changes: Any) -> ObjectInfo:
     return replace(ObjectInfo("b-1250000000", key, 10, etag, 1_700_000_000), **changes)
 
 
+STORAGE = "b-1250000000"
+
+
+@pytest_asyncio.fixture(params=["sqlite", "postgresql"])
+async def state(request: pytest.FixtureRequest, tmp_path: Path, postgresql: Callable[[], str]) -> AsyncIterator[State]:
+    """An empty state, in either database."""
+    where = tmp_path / "s.db" if request.param == "sqlite" else PostgresqlBackend(postgresql())
+    async with State(where) as made:
+        yield made
+
+
 @pytest_asyncio.fixture
-async def state(tmp_path: Path) -> AsyncIterator[State]:
-    """An empty state."""
+async def in_file(tmp_path: Path) -> AsyncIterator[State]:
+    """An empty state in an SQLite file."""
     async with State(tmp_path / "s.db") as made:
         yield made
 
@@ -56,7 +69,7 @@ async def intake(state: State, *candidates: Candidate) -> list[str]:
     return (await state.ledger.intake(candidates, time.time())).tasks
 
 
-async def test_migrations_lead_to_the_schema(state: State, tmp_path: Path) -> None:
+async def test_migrations_lead_to_the_schema(in_file: State, tmp_path: Path) -> None:
     """What the migrations make is what the code expects."""
     engine = create_engine(f"sqlite:///{tmp_path / 's.db'}")
     with engine.connect() as connection:
@@ -84,10 +97,10 @@ async def test_a_newer_or_broken_file_is_refused_in_words(tmp_path: Path) -> Non
     assert path.read_bytes().startswith(b"this is no database")
 
 
-async def test_one_daemon_per_file(state: State, tmp_path: Path) -> None:
+async def test_one_daemon_per_file(in_file: State, tmp_path: Path) -> None:
     """The second one hears who is there."""
-    assert state.database.owner() is None
-    state.database.lock()
+    assert in_file.database.owner() is None
+    in_file.database.lock()
     async with State(tmp_path / "s.db") as second:
         assert second.database.owner() is not None
         with pytest.raises(ConfigurationError, match="another daemon"):
@@ -184,7 +197,7 @@ EVENT = OutgoingEvent("e1", ("d1", "d2"), {"x": 1})
 async def test_a_stale_owner_is_refused(state: State) -> None:
     """Once a task was recovered and claimed anew, the old owner can write nothing, not even an event."""
     old = await claimed(state)
-    assert await state.tasks.recover() == 1
+    assert await state.tasks.recover() == {old.task_id}
     new = await state.tasks.claim()
     assert new is not None
     assert (new.epoch, new.attempts) == (2, 2)
@@ -270,20 +283,20 @@ async def test_workflows_keep_their_ids(state: State) -> None:
     assert back.workflow_id > 10002
 
 
-async def test_a_full_disk_is_transient(state: State) -> None:
+async def test_a_full_disk_is_transient(in_file: State) -> None:
     """What can't be committed raises an error to try again; nothing of it is half there."""
-    match = await match_of(state)
+    match = await match_of(in_file)
 
     def limit(connection: Any) -> None:
         pages = connection.exec_driver_sql("pragma page_count").scalar()
         connection.exec_driver_sql(f"pragma max_page_count = {pages}")
 
-    await state.database.run(limit)
+    await in_file.database.run(limit)
     with pytest.raises(TransientError, match="full"):
-        await intake(state, *(Candidate(info(f"{number}" * 100), (match,)) for number in range(500)))
-    await state.database.run(lambda connection: connection.exec_driver_sql("pragma max_page_count = 1000000"))
-    assert await state.tasks.list() == []
-    assert len(await intake(state, Candidate(info(), (match,)))) == 1
+        await intake(in_file, *(Candidate(info(f"{number}" * 100), (match,)) for number in range(500)))
+    await in_file.database.run(lambda connection: connection.exec_driver_sql("pragma max_page_count = 1000000"))
+    assert await in_file.tasks.list() == []
+    assert len(await intake(in_file, Candidate(info(), (match,)))) == 1
 
 
 async def test_cancelling_a_caller_leaves_no_half_transaction(state: State) -> None:
@@ -297,7 +310,7 @@ async def test_cancelling_a_caller_leaves_no_half_transaction(state: State) -> N
     assert await state.ledger.unknown([info("0")]) in ([], [info("0")])
 
 
-async def test_the_queue_is_read_in_the_order_of_its_index(state: State) -> None:
+async def test_the_queue_is_read_in_the_order_of_its_index(in_file: State) -> None:
     """However many tasks wait, the next one is found without sorting them; a page of one status too."""
     table = schema.tasks
     queue = first_of_each(False, 0, 0.0)
@@ -308,7 +321,7 @@ async def test_the_queue_is_read_in_the_order_of_its_index(state: State) -> None
         return " ".join(str(row) for row in connection.exec_driver_sql(f"explain query plan {text}"))
 
     for query, index in ((queue, "tasks_queue"), (newest, "tasks_status")):
-        found = await state.database.read(lambda connection, query=query: plan(connection, query))  # type: ignore[misc]
+        found = await in_file.database.read(lambda connection, query=query: plan(connection, query))  # type: ignore[misc]
         assert index in found
         assert "TEMP B-TREE" not in found
         assert "SCAN tasks" not in found.replace("SCAN tasks_", "")
@@ -350,7 +363,7 @@ async def test_sequencers_tell_what_was_overtaken(state: State) -> None:
     assert await heard("v0", "09ffffff") == 0
     assert await heard("v3", "0A01") == 1
     assert await heard("other", "00", "b.mp4") == 1
-    assert [known.state for known in await state.ledger.versions("b-1250000000", "a.mp4")].count(Became.STALE) == 2
+    assert [known.state for known in await state.ledger.versions(STORAGE, "a.mp4")].count(Became.STALE) == 2
 
 
 async def test_sweeps_mark_what_is_gone_and_forget_it_late(state: State) -> None:
@@ -360,21 +373,21 @@ async def test_sweeps_mark_what_is_gone_and_forget_it_late(state: State) -> None
     await state.ledger.intake([Candidate(item, (match,)) for item in objects], 1000.0)
 
     async def sweep(listed: list[ObjectInfo], began: int, *, confirm: bool = True) -> tuple[list[str], int, int]:
-        found = await state.ledger.merge("b-1250000000", "", None, listed, began, confirm=confirm)
+        found = await state.ledger.merge(Part(STORAGE), listed, began, confirm=confirm)
         return [item.key for item in found.unknown], found.missing, found.forgotten
 
     assert await sweep([*objects, info("new.mp4")], 2000) == (["new.mp4"], 0, 0)
     assert await sweep(objects[:2], 1000) == ([], 2, 0), "known since the sweep began: not taken for missing"
-    assert [known.missing for known in await state.ledger.versions("b-1250000000", "3.mp4")] == [None]
+    assert [known.missing for known in await state.ledger.versions(STORAGE, "3.mp4")] == [None]
     assert await sweep(objects[:2], 3000) == ([], 2, 0)
-    assert [known.missing for known in await state.ledger.versions("b-1250000000", "3.mp4")] == [-3000]
+    assert [known.missing for known in await state.ledger.versions(STORAGE, "3.mp4")] == [-3000]
     assert await sweep([*objects[:2], objects[3]], 4000) == ([], 1, 0)
-    assert [known.missing for known in await state.ledger.versions("b-1250000000", "3.mp4")] == [None], "there again"
-    assert [known.missing for known in await state.ledger.versions("b-1250000000", "2.mp4")] == [4000], "gone"
+    assert [known.missing for known in await state.ledger.versions(STORAGE, "3.mp4")] == [None], "there again"
+    assert [known.missing for known in await state.ledger.versions(STORAGE, "2.mp4")] == [4000], "gone"
     assert await sweep(objects[:1], 4000 + TOMBSTONE) == ([], 3, 0)
     assert await sweep(objects[:1], 4001 + TOMBSTONE, confirm=False) == ([], 3, 0), "a doubtful listing forgets nothing"
     assert await sweep(objects[:1], 4001 + TOMBSTONE) == ([], 3, 1)
-    assert await state.ledger.versions("b-1250000000", "2.mp4") == []
+    assert await state.ledger.versions(STORAGE, "2.mp4") == []
     assert await intake(state, Candidate(objects[3], (match,))) == [], "what is gone is known for a while"
 
 
@@ -383,9 +396,9 @@ async def test_a_part_of_a_listing_speaks_of_its_keys_only(state: State) -> None
     match = await match_of(state)
     await state.ledger.intake([Candidate(info(key), (match,)) for key in ("a", "b", "c", "d")], 1000.0)
     await state.ledger.intake([Candidate(replace(info("c"), storage="other"), (match,))], 1000.0)
-    found = await state.ledger.merge("b-1250000000", "a", "c", [info("b")], 2000, confirm=True)
+    found = await state.ledger.merge(Part(STORAGE, "", "a", "c"), [info("b")], 2000, confirm=True)
     assert (found.unknown, found.missing) == ([], 1)
-    missing = [(await state.ledger.versions("b-1250000000", key))[0].missing for key in "abcd"]
+    missing = [(await state.ledger.versions(STORAGE, key))[0].missing for key in "abcd"]
     assert missing == [None, None, -2000, None]
     assert (await state.ledger.versions("other", "c"))[0].missing is None
 
@@ -401,28 +414,101 @@ async def test_what_the_old_ledger_knows_is_not_new(tmp_path: Path) -> None:
         assert len(await intake(state, Candidate(info(), (match,)), Candidate(info("b.mp4"), (match,)))) == 1
 
 
-async def test_the_ledger_is_small(state: State, tmp_path: Path) -> None:
+async def test_the_ledger_is_small(in_file: State, tmp_path: Path) -> None:
     """At most 130 bytes an object, however they come in."""
-    match = await match_of(state)
+    match = await match_of(in_file)
     keys = [f"uploads/2026/11/{zlib.crc32(str(n).encode()):08x}/clip-{n:06d}.mp4" for n in range(20_000)]
-    before = await size_of(state)
+    before = await size_of(in_file)
     for start in range(0, len(keys), 1000):
         batch = [
             Candidate(info(key, f"{n:032x}"), (), notified=True, mark=sequence_mark(f"0055aed6dcd9{n:08x}"))
             for n, key in enumerate(keys[start : start + 1000], start)
         ]
-        await state.ledger.intake(batch, time.time())
+        await in_file.ledger.intake(batch, time.time())
     assert match
-    assert (await size_of(state) - before) / len(keys) <= 130
+    assert (await size_of(in_file) - before) / len(keys) <= 130
 
 
 async def size_of(state: State) -> int:
     """Bytes of the database that are in use."""
 
     def measure(connection: Connection) -> int:
-        if connection.dialect.name == "postgresql":
-            return int(connection.exec_driver_sql("select pg_total_relation_size('ledger')").scalar_one())
         pages = connection.exec_driver_sql("pragma page_count").scalar_one()
         return int(pages) * int(connection.exec_driver_sql("pragma page_size").scalar_one())
 
     return await state.database.read(measure)
+
+
+# Several daemons on one state.
+
+
+@pytest_asyncio.fixture
+async def two(postgresql: Callable[[], str]) -> AsyncIterator[tuple[State, State]]:
+    """The states of two daemons, in one database."""
+    address = postgresql()
+    async with State(PostgresqlBackend(address)) as one, State(PostgresqlBackend(address)) as other:
+        yield one, other
+
+
+async def test_two_daemons_take_each_task_once(two: tuple[State, State]) -> None:
+    """They hear of the same objects, and claim at the same time."""
+    match = await match_of(two[0])
+    candidates = [Candidate(info(f"{n}"), (match,)) for n in range(60)]
+    await asyncio.gather(*(state.ledger.intake(candidates, time.time()) for state in two))
+    found = await asyncio.gather(*(two[n % 2].tasks.claim(owner=str(n % 2)) for n in range(70)))
+    keys = [task.source.key for task in found if task is not None]
+    assert sorted(keys) == sorted(f"{n}" for n in range(60))
+
+
+async def test_leases(two: tuple[State, State]) -> None:
+    """One holds it at a time; whoever slept through its end is refused by its epoch."""
+    one, other = two
+    lease = await one.leases.take("sweep/b", "one", 0.3)
+    assert lease is not None
+    assert await other.leases.take("sweep/b", "other", 60) is None
+    renewed = await one.leases.take("sweep/b", "one", 0.3)
+    assert renewed == lease
+    await asyncio.sleep(0.4)
+    taken = await other.leases.take("sweep/b", "other", 60)
+    assert taken is not None
+    assert taken.epoch == lease.epoch + 1
+    await other.database.run(lambda connection: leases.check(connection, taken))
+    with pytest.raises(leases.LeaseLostError):
+        await one.database.run(lambda connection: leases.check(connection, lease))
+    assert await one.leases.take("sweep/b", "one", 60) is None
+    await other.leases.give_up(taken)
+    assert await one.leases.take("sweep/b", "one", 60) is not None
+
+
+async def test_a_daemon_that_is_gone_is_followed(two: tuple[State, State]) -> None:
+    """Its tasks run again; what it says when it wakes up is refused. Those of the living are left alone."""
+    one, other = two
+    match = await match_of(one)
+    await intake(one, Candidate(info("a"), (match,)), Candidate(info("b"), (match,)))
+    sleeping, running = await one.tasks.claim(owner="one"), await other.tasks.claim(owner="other")
+    assert sleeping is not None
+    assert running is not None
+    await one.leases.take("daemon/one", "one", 0.1)
+    await other.leases.take("daemon/other", "other", 60)
+    await asyncio.sleep(0.2)
+    assert await other.tasks.recover(await other.leases.alive("daemon/")) == {sleeping.task_id}
+    again = await other.tasks.claim(owner="other")
+    assert again is not None
+    assert (again.task_id, again.epoch) == (sleeping.task_id, sleeping.epoch + 1)
+    with pytest.raises(StaleOwnerError):
+        await one.tasks.finish(replace(sleeping, status="FINISH"), ())
+    await other.tasks.finish(replace(running, status="FINISH"), ())
+
+
+async def test_what_another_daemon_changed_is_noticed_in_time(two: tuple[State, State]) -> None:
+    """Objects that were matched against workflows of yesterday are not committed."""
+    one, other = two
+    await match_of(one)
+    revision = await other.workflows.changes()
+    made = await one.workflows.create(body(WorkflowName="by the API"), 10)
+    with pytest.raises(CatalogChangedError):
+        await other.ledger.intake([Candidate(info(), ())], time.time(), revision=revision)
+    assert await other.ledger.unknown([info()]) == [info()]
+    now = await other.workflows.changes()
+    tally = await other.ledger.intake([Candidate(info(), (made.match,))], time.time(), revision=now)
+    assert len(tally.tasks) == 1

@@ -25,7 +25,7 @@ def write(tmp_path: Path, text: str) -> Path:
 def test_defaults(tmp_path: Path) -> None:
     """An empty file is a configuration; paths are relative to it."""
     found = settings.load(write(tmp_path, ""))
-    assert found.database == tmp_path / "watcher.db"
+    assert found.state.where == str(tmp_path / "watcher.db")
     assert found.workflows == tmp_path / "workflows"
     assert found.work_dir == tmp_path / "work"
 
@@ -38,7 +38,7 @@ def test_the_environment_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     found = settings.load(write(tmp_path, "executor: {type: embedded, slots: 1}\nmedia: {speed: fast}\n"))
     assert isinstance(found.executor_options, ExecutorOptions)
     assert (found.executor_options.slots, found.media.speed) == (7, "slow")
-    assert found.database == Path("/elsewhere/w.db")
+    assert found.state.where == "/elsewhere/w.db"
 
 
 def test_secrets_are_references(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,9 +93,11 @@ def test_a_key_that_is_there_twice(tmp_path: Path) -> None:
 
 
 def test_bad_state(tmp_path: Path) -> None:
-    """Another database than SQLite is refused by name."""
-    with pytest.raises(ConfigurationError, match="is not supported; write sqlite:///"):
-        settings.load(write(tmp_path, "state: postgresql://db/watcher\n"))
+    """Another database than the two is refused by name; a password is never shown."""
+    with pytest.raises(ConfigurationError, match="'mysql' is not supported; write sqlite:///"):
+        settings.load(write(tmp_path, "state: mysql://me:s3cret@db/watcher\n"))
+    found = settings.load(write(tmp_path, "state: postgresql://me:s3cret@db/watcher\n"))
+    assert found.state.where == "postgresql://me:***@db/watcher"
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("500ms", 0.5), ("30s", 30), ("1.5m", 90), ("2h", 7200), (7, 7)])
@@ -119,8 +121,10 @@ def test_a_duration_without_sense() -> None:
 def test_types_are_file_names() -> None:
     """Each family lists its implementations by the names of their files."""
     assert plugin.names("storage") == ["cos", "local", "memory", "s3"]
-    assert plugin.names("sources") == ["folder", "memory", "s3_poll", "sqs", "webhook"]
-    assert plugin.names("notifiers") == ["amqp", "directory", "memory", "mqtt", "sqs", "webhook"]
+    assert plugin.names("sources") == [
+        "amqp", "folder", "memory", "minio_listen", "mqtt", "nats", "redis", "s3_poll", "sqs", "webhook",
+    ]  # fmt: skip
+    assert plugin.names("notifiers") == ["amqp", "directory", "memory", "mqtt", "nats", "redis", "sqs", "webhook"]
     assert plugin.names("executors") == ["embedded"]
     steps = ["adaptive_dynamic_streaming", "animated_graphic", "command", "image", "image_sprite"]
     assert plugin.names("steps") == [*steps, "sample_snapshot", "snapshot_by_time_offset", "transcode", "waveform"]

@@ -121,8 +121,8 @@ async def _api(configured: Settings, report: _Report) -> None:
             report.problem(problem)
         return
     count = len(given.credentials)
-    if configured.database.exists():
-        async with State(configured.database) as state:
+    if configured.state.exists:
+        async with State(configured.state) as state:
             count += len(await state.credentials.list())
     report.fine(f"api {'https' if context else 'http'}://{given.listen}", f"{count} key pairs")
     if not count:

@@ -42,17 +42,17 @@ def load(config: Path | None) -> Settings:
 @asynccontextmanager
 async def state_of(configured: Settings) -> AsyncIterator[State]:
     """The state, beside a daemon that may be running on it."""
-    if not configured.database.exists():
-        message = f"there is no state at {configured.database} yet: `watcher run` makes it"
+    if not configured.state.exists:
+        message = f"there is no state at {configured.state.where} yet: `watcher run` makes it"
         raise ConfigurationError([Problem("state", message)])
-    async with State(configured.database, max_hops=configured.max_hops) as state:
+    async with State(configured.state, max_hops=configured.max_hops) as state:
         yield state
 
 
 def signal_daemon(state: State, number: signal.Signals) -> bool:
     """Send a signal to the daemon that runs on this state; False when there is none."""
     owner = state.database.owner()
-    if owner is None:
+    if owner is None or owner <= 0:  # none, or on another machine
         return False
     try:
         os.kill(owner, number)

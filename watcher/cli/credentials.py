@@ -34,7 +34,7 @@ async def create(config: Path | None, rights: str, buckets: tuple[str, ...]) -> 
         raise PermanentError(f"{rights!r} is not one of {', '.join(get_args(Rights))}")
     configured = console.load(config)
     made = StoredCredential(f"AKID{_random(32)}", _random(32), rights, buckets)
-    async with State(configured.database) as state:
+    async with State(configured.state) as state:
         await state.credentials.add(made)
         after = _tell(state)
     console.out.print(f"SecretId   {made.secret_id}\nSecretKey  {made.secret_key}", highlight=False, soft_wrap=True)
@@ -52,8 +52,8 @@ async def show_list(config: Path | None) -> None:
         table.add_column(title, overflow="fold")
     for given in configured.api.credentials:
         table.add_row(given.secret_id, given.rights, console.safe(" ".join(given.buckets)), "settings", "")
-    if configured.database.exists():
-        async with State(configured.database) as state:
+    if configured.state.exists:
+        async with State(configured.state) as state:
             for stored in await state.credentials.list():
                 buckets = console.safe(" ".join(stored.buckets))
                 table.add_row(stored.secret_id, stored.rights, buckets, "command", console.ago(stored.create_time))

@@ -89,7 +89,7 @@ async def demo(directory: Path) -> int:
         console.out.print(
             f"[green]✓[/] dropped [bold]{console.safe(_short(target))}[/] ({console.human_size(target.stat().st_size)})"
         )
-        async with State(configured.database) as state:
+        async with State(configured.state) as state:
             task_id = await _started(state, dropped, process)
             task = await console.follow(state, task_id)
             deliveries = await _delivered(state, task_id)

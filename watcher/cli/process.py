@@ -39,9 +39,9 @@ def _match(workflows: list[StoredWorkflow], name: str) -> Match:
 
 
 async def _through_daemon(configured: Settings, info: ObjectInfo, workflow: str) -> Task | None:
-    if not configured.database.exists():
+    if not configured.state.exists:
         return None
-    async with State(configured.database) as state:
+    async with State(configured.state) as state:
         if state.database.owner() is None:
             return None
         match = _match(await state.workflows.list(), workflow)

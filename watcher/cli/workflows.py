@@ -25,9 +25,9 @@ _ENABLED = re.compile(r"^Enabled[ \t]*:[^\n#]*", re.MULTILINE)
 
 async def _of_requests(configured: Settings) -> list[StoredWorkflow]:
     """Those in the state that come from no file."""
-    if not configured.database.exists():
+    if not configured.state.exists:
         return []
-    async with State(configured.database) as state:
+    async with State(configured.state) as state:
         return [item for item in await state.workflows.list() if not item.origin]
 
 
@@ -72,7 +72,7 @@ async def switch(config: Path | None, name: str, *, on: bool) -> None:
     told = False
     if isinstance(found, WorkflowFile):
         _rewrite(found, on=on)
-    if configured.database.exists():
+    if configured.state.exists:
         async with console.state_of(configured) as state:
             if isinstance(found, StoredWorkflow):
                 body = found.workflow.model_copy(update={"enabled": on})

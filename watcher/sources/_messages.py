@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from watcher import plugin
 from watcher.sources._reading import read_message, storages_by_bucket
 from watcher.sources.base import Bucket, Delivery
 
 
-class MessageOptions(BaseModel):
+class MessageOptions(plugin.Options):
     """What is said of messages, whichever broker they come through."""
 
     storages: dict[str, str] = Field(default_factory=dict)

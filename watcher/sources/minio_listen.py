@@ -12,7 +12,6 @@ from urllib.parse import urlencode
 
 from pydantic import Field
 
-from watcher import plugin
 from watcher.errors import AccessRefused, PermanentError, TransientError
 from watcher.plugin import Seconds
 from watcher.sources._messages import MessageOptions, Reader
@@ -21,7 +20,7 @@ from watcher.sources.base import Bucket, Cursor, Delivery, Source
 LONGEST_LINE = 1024 * 1024
 
 
-class Options(plugin.Options, MessageOptions):
+class Options(MessageOptions):
     """Listens to a bucket of a MinIO server."""
 
     storage: str

@@ -34,6 +34,11 @@ class PostgresqlBackend:
         if importlib.util.find_spec("psycopg") is None:
             raise ConfigurationError([Problem("state", "needs psycopg: pip install 'watcher[postgresql]'")])
 
+    @property
+    def exists(self) -> bool:
+        """See Backend."""
+        return True
+
     def connect(self, readers: int) -> tuple[Engine, Engine]:
         """See Backend. A connection that broke is noticed before it is used, and made again."""
         arguments = {"connect_timeout": 10, "application_name": "watcher"}

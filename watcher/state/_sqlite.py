@@ -25,6 +25,11 @@ class SqliteBackend:
         self.where = str(path)
         self._lock: int | None = None
 
+    @property
+    def exists(self) -> bool:
+        """See Backend."""
+        return self.path.exists()
+
     def connect(self, readers: int) -> tuple[Engine, Engine]:
         """See Backend."""
         try:

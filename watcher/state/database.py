@@ -44,6 +44,10 @@ class Backend(Protocol):
     shared: bool
     """Whether several daemons may use it."""
 
+    @property
+    def exists(self) -> bool:
+        """Whether there may be tables already."""
+
     def connect(self, readers: int) -> tuple[Engine, Engine]:
         """An engine to write with, and one to read with; raises ConfigurationError when it can't be used."""
 
@@ -145,6 +149,13 @@ def _answer(taken: Sequence[tuple[Operation, asyncio.Future[Any]]], outcomes: Se
             future.set_result(result)
 
 
+def _create(connection: Connection) -> None:
+    """All tables at once: no PostgreSQL is older than the schema of 0004."""
+    schema.metadata.create_all(connection)
+    for table, (column, first) in schema.FIRST_NUMBERS.items():
+        connection.execute(text(f"alter sequence {table}_{column}_seq restart with {first}"))
+
+
 class Database:
     """The state's database. It is made, and migrated to the newest schema, by :meth:`open`."""
 
@@ -191,9 +202,13 @@ class Database:
         config.set_main_option("script_location", str(_MIGRATIONS))
         try:
             with engine.begin() as connection:
-                if connection.dialect.name == "postgresql":  # several daemons may start at once
-                    connection.execute(text("select pg_advisory_xact_lock(7762)"))
                 config.attributes["connection"] = connection
+                if connection.dialect.name == "postgresql":
+                    connection.execute(text("select pg_advisory_xact_lock(7762)"))  # several daemons may start at once
+                    if not inspect(connection).has_table("alembic_version"):
+                        _create(connection)
+                        command.stamp(config, "head")
+                        return
                 command.upgrade(config, "head")
         except CommandError as error:
             message = f"{self._backend.where} was made by a newer version of watcher ({version}): {error}"

@@ -33,6 +33,7 @@ from watcher.model.order import TaskKind
 from watcher.model.task import task_id_of
 from watcher.state import schema
 from watcher.state.database import CHUNK, Database, insert_new, upsert
+from watcher.state.meters import CatalogChangedError, changes
 from watcher.state.outputs import lineages
 from watcher.state.quarantine import keep
 from watcher.state.unready import Unready, wait
@@ -229,13 +230,17 @@ class Ledger:
         unready: Sequence[Unready] = (),
         *,
         lane: int = 0,
+        revision: int | None = None,
     ) -> Tally:
         """Commit a batch: new versions into the ledger, their tasks into the queue, what is strange into quarantine.
 
-        ``unready`` are objects that can't be read yet; they are looked at again.
+        ``unready`` are objects that can't be read yet; they are looked at again. Raises CatalogChangedError when the
+        workflows are not those of ``revision`` any more, which the candidates were matched against.
         """
 
         def commit(connection: Connection) -> Tally:
+            if revision is not None and changes(connection) != revision:
+                raise CatalogChangedError("workflows were changed by another daemon")
             keep(connection, strange, now)
             wait(connection, unready, now)
             return self.take_in(connection, candidates, now, lane)

@@ -19,7 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    text,
+    false,
 )
 
 HEAD = "0004"
@@ -151,7 +151,7 @@ tasks = Table(
     Column("kind", Text, nullable=False, server_default="WorkflowTask"),
     Column("session_id", Text, nullable=False, server_default=""),
     Column("session_context", Text, nullable=False, server_default=""),
-    Column("offline", Boolean, nullable=False, server_default=text("0")),
+    Column("offline", Boolean, nullable=False, server_default=false()),
     Column("lane", SmallInteger, nullable=False, server_default="0"),  # 0 for what just came, 1 for what was there
     Column("owner", Text, nullable=False, server_default=""),  # the daemon that runs it
 )
@@ -173,7 +173,8 @@ outputs = Table(
     Column("lineage", Text, nullable=False),
     Column("version", LargeBinary(16)),  # digest of the version written; null while it is being written
 )
-Index("outputs_unfinished", outputs.c.task_id, sqlite_where=outputs.c.version.is_(None))
+_unwritten = outputs.c.version.is_(None)
+Index("outputs_unfinished", outputs.c.task_id, sqlite_where=_unwritten, postgresql_where=_unwritten)
 
 outbox = Table(
     "outbox",
@@ -273,3 +274,8 @@ quarantine = Table(
     Column("heard", Float, nullable=False),
     sqlite_autoincrement=True,
 )
+
+FIRST_NUMBERS = {"workflows": ("id", 10_001), "templates": ("definition", 900_001)}
+"""Where the numbers of some tables begin; the migrations say so to SQLite."""
+CATALOG = "catalog"
+"""The meter that counts changes of workflows and templates."""

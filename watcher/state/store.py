@@ -12,6 +12,7 @@ from watcher.state.cursors import Cursors
 from watcher.state.database import Backend, Database
 from watcher.state.leases import Leases
 from watcher.state.ledger import Ledger
+from watcher.state.meters import Meters
 from watcher.state.outbox import Outbox
 from watcher.state.outputs import Outputs
 from watcher.state.quarantine import Quarantine
@@ -41,6 +42,7 @@ class State:
         self.cursors = Cursors(self.database)
         self.unready = UnreadyObjects(self.database)
         self.leases = Leases(self.database)
+        self.meters = Meters(self.database)
 
     async def __aenter__(self) -> Self:
         try:

@@ -106,12 +106,12 @@ class Tasks:
         self._counting = 0.0
         """Seconds that the last count took."""
 
-    async def recover(self, alive: Collection[str] = ()) -> int:
+    async def recover(self, alive: Collection[str] = ()) -> set[str]:
         """Put back what daemons that are gone were working on; ``alive`` are the owners that are not."""
         table = schema.tasks
         lost = (table.c.status == "PROCESSING") & table.c.owner.not_in(alive)
-        statement = update(table).where(lost).values(status="WAITING")
-        return await self._database.run(lambda connection: connection.execute(statement).rowcount)
+        statement = update(table).where(lost).values(status="WAITING").returning(table.c.task_id)
+        return await self._database.run(lambda connection: set(connection.execute(statement).scalars()))
 
     async def claim(
         self, only: str | None = None, *, owner: str = "", limits: Mapping[int, int] | None = None

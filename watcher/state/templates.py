@@ -12,6 +12,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from watcher.errors import PermanentError
 from watcher.state import schema
 from watcher.state.database import Database
+from watcher.state.meters import changed
 
 
 class TooManyTemplatesError(PermanentError):
@@ -57,6 +58,7 @@ class Templates:
                 raise TooManyTemplatesError(f"there are {limit} templates of this kind already, which is the limit")
             values = {"family": family, "body": dict(body), "create_time": now, "update_time": now}
             definition = connection.execute(insert(table).values(values).returning(table.c.definition)).scalar_one()
+            changed(connection)
             return StoredTemplate(definition, family, body, now, now)
 
         return await self._database.run(add)
@@ -74,6 +76,7 @@ class Templates:
 
         def change(connection: Connection) -> StoredTemplate | None:
             made = connection.execute(statement).scalar_one_or_none()
+            changed(connection)
             return StoredTemplate(definition, family, body, made, now) if made is not None else None
 
         return await self._database.run(change)
@@ -82,4 +85,9 @@ class Templates:
         """Remove one; sub-tasks that name it fail from now on."""
         table = schema.templates
         statement = delete(table).where(table.c.definition == definition, table.c.family == family)
-        return await self._database.run(lambda connection: connection.execute(statement).rowcount == 1)
+
+        def remove(connection: Connection) -> bool:
+            changed(connection)
+            return connection.execute(statement).rowcount == 1
+
+        return await self._database.run(remove)

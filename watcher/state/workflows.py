@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, Update, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from watcher.errors import ConfigurationError, PermanentError, Problem
@@ -18,6 +18,7 @@ from watcher.model.workflow import Triggered
 from watcher.state import schema
 from watcher.state.database import Database, insert_new, inserting
 from watcher.state.ledger import Match
+from watcher.state.meters import changed, changes
 
 
 class NameTakenError(PermanentError):
@@ -81,6 +82,7 @@ class Workflows:
             made = connection.execute(statement).scalar_one_or_none()
             if made is None:
                 raise NameTakenError(f"there is another one called {body.name!r}; names are unique")
+            changed(connection)
             return StoredWorkflow(made, plan, "", body, now, now)
 
         return await self._database.run(add)
@@ -102,6 +104,7 @@ class Workflows:
             try:
                 with connection.begin_nested():
                     row = connection.execute(statement).one_or_none()
+                changed(connection)
             except IntegrityError:
                 raise NameTakenError(f"there is another one called {body.name!r}; names are unique") from None
             return StoredWorkflow(row.id, plan, row.origin, body, row.create_time, now) if row is not None else None
@@ -111,7 +114,16 @@ class Workflows:
     async def delete(self, workflow_id: int) -> bool:
         """Remove one; its tasks go on."""
         statement = delete(schema.workflows).where(schema.workflows.c.id == workflow_id)
-        return await self._database.run(lambda connection: connection.execute(statement).rowcount == 1)
+
+        def remove(connection: Connection) -> bool:
+            changed(connection)
+            return connection.execute(statement).rowcount == 1
+
+        return await self._database.run(remove)
+
+    async def changes(self) -> int:
+        """How many changes of workflows and templates there were, by any daemon."""
+        return await self._database.read(changes)
 
 
 FIRST_ID = 10_000
@@ -123,12 +135,11 @@ def _plan(body: Triggered) -> tuple[bytes, dict[str, object]]:
     return hashlib.blake2b(text.encode(), digest_size=16).digest(), body.model_dump(mode="json", exclude_none=True)
 
 
-def _apply(connection: Connection, files: Sequence[tuple[str, Triggered]]) -> list[StoredWorkflow]:
-    now = time.time()
-    table = schema.workflows
+def _of_files(connection: Connection, files: Sequence[tuple[str, Triggered]]) -> dict[tuple[TaskKind, str], Row[Any]]:
+    """Those that files described so far; raises ConfigurationError where a request made one of the same name."""
     existing: dict[tuple[TaskKind, str], Row[Any]] = {}
     taken: set[tuple[TaskKind, str]] = set()
-    for row in connection.execute(select(table)).all():
+    for row in connection.execute(select(schema.workflows)).all():
         if row.origin:
             existing[row.kind, row.name] = row
         else:
@@ -140,8 +151,16 @@ def _apply(connection: Connection, files: Sequence[tuple[str, Triggered]]) -> li
     ]
     if problems:
         raise ConfigurationError(problems)
+    return existing
+
+
+def _apply(connection: Connection, files: Sequence[tuple[str, Triggered]]) -> list[StoredWorkflow]:
+    now = time.time()
+    table = schema.workflows
+    existing = _of_files(connection, files)
     bodies: dict[bytes, dict[str, object]] = {}
     added: list[dict[str, object]] = []
+    updates: list[Update] = []
     for origin, body in files:
         plan, plain = _plan(body)
         bodies[plan] = plain
@@ -150,16 +169,18 @@ def _apply(connection: Connection, files: Sequence[tuple[str, Triggered]]) -> li
             named = {"kind": body.kind, "name": body.name, "origin": origin}
             added.append({**named, "plan": plan, "create_time": now, "update_time": now})
         elif (known.plan, known.origin) != (plan, origin):
-            connection.execute(
+            updates.append(
                 update(table).where(table.c.id == known.id).values(plan=plan, origin=origin, update_time=now)
             )
-    if bodies:
-        rows = [{"id": plan, "body": body} for plan, body in bodies.items()]
-        insert_new(connection, schema.plans, rows)
+    insert_new(connection, schema.plans, [{"id": plan, "body": body} for plan, body in bodies.items()])
+    for statement in updates:
+        connection.execute(statement)
     for gone in existing.values():
         connection.execute(delete(table).where(table.c.id == gone.id))
     if added:
         connection.execute(insert(table), added)
+    if added or updates or existing:
+        changed(connection)
     return _load(connection)
 
 
