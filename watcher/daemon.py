@@ -18,6 +18,7 @@ from watcher import catalog, log, settings, systemd
 from watcher.api.base import Service
 from watcher.api.pictures import Pictures
 from watcher.api.serving import Callers, serving
+from watcher.backfilling import Backfiller
 from watcher.catalog import Catalog
 from watcher.dispatcher import Dispatcher
 from watcher.errors import ConfigurationError, Problem, WatcherError
@@ -312,7 +313,16 @@ class Daemon:
         dispatching = asyncio.create_task(parts.dispatcher.run(sources), name="dispatcher")
         running = asyncio.create_task(parts.runner.run(), name="runner")
         publishing = asyncio.create_task(parts.publisher.run(), name="publisher")
+        backfiller = Backfiller(
+            parts.state,
+            parts.settings.storages,
+            parts.dispatcher.verifier,
+            parts.dispatcher.in_force,
+            parts.runner.wake,
+            parts.dispatcher.leads,
+        )
         helpers = [
+            asyncio.create_task(backfiller.run(), name="backfills"),
             asyncio.create_task(self._reloads(parts), name="reload"),
             asyncio.create_task(self._alive(parts), name="watchdog"),
             asyncio.create_task(self._purge(parts), name="purge"),

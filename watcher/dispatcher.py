@@ -100,7 +100,7 @@ class Dispatcher:
         """``owner`` is what this daemon is called among those that share the state."""
         self._state = state
         self._owner = owner
-        self._verifier = Verifier(state, storages, rules or Rules())
+        self.verifier = Verifier(state, storages, rules or Rules())
         self._wake = wake
         self._waiting = _Waiting()
         self._unready = asyncio.Event()
@@ -130,7 +130,7 @@ class Dispatcher:
     async def _listen(self, source: Source) -> None:
         """Take deliveries from one source; one that breaks is tried again after a pause, others go on."""
         failures = 0
-        cursor = SourceMemory(self._state, source.name, self._in_force, self._leads)
+        cursor = SourceMemory(self._state, source.name, self.in_force, self.leads)
         while True:
             try:
                 resolving: set[asyncio.Task[None]] = set()
@@ -163,10 +163,10 @@ class Dispatcher:
         self.progress = time.monotonic()
         for storage in delivery.sweep:
             self.sweep(storage)
-        catalog = self._in_force()
+        catalog = self.in_force()
         events = [event for event in delivery.events if _usable(event)]
         self.counters.ignored += len(delivery.events) - len(events)
-        found = self._verifier.at_once(events, catalog)
+        found = self.verifier.at_once(events, catalog)
         if found is not None:
             await self._waiting.put(delivery, found)
             return
@@ -182,14 +182,15 @@ class Dispatcher:
             if isinstance(source, S3PollSource) and source.sweeps == storage:
                 source.hurry()
 
-    def _in_force(self) -> Catalog:
+    def in_force(self) -> Catalog:
+        """The workflows that are matched against."""
         assert self.catalog is not None, "the daemon sets it before it starts this"  # noqa: S101
         return self.catalog
 
     async def _resolve(self, delivery: Delivery, events: list[ObjectEvent], catalog: Catalog) -> None:
         """Ask the storage for the exact version of what matches and is not known yet."""
         try:
-            found = await self._verifier.verify(events, catalog)
+            found = await self.verifier.verify(events, catalog)
         except TransientError as error:
             self.counters.released += len(events) + len(delivery.strange)
             _log.warning("events released, a storage does not answer", error=str(error))
@@ -199,7 +200,7 @@ class Dispatcher:
 
     async def take(self, events: Sequence[ObjectEvent]) -> Tally:
         """Look at events and commit them, at once; raises TransientError when a storage does not answer."""
-        found = await self._verifier.verify(events, self._in_force())
+        found = await self.verifier.verify(events, self.in_force())
         return await self._intake(found.candidates, (), found.unready)
 
     async def _commit_groups(self) -> None:
@@ -235,12 +236,12 @@ class Dispatcher:
     ) -> Tally:
         """Commit; what was matched against workflows that another daemon changed is matched again."""
         while True:
-            revision = self._in_force().revision
+            revision = self.in_force().revision
             try:
                 return await self._state.ledger.intake(candidates, time.time(), strange, unready, revision=revision)
             except CatalogChangedError:
                 await self.refresh()
-                index = self._in_force().index
+                index = self.in_force().index
                 candidates = [
                     replace(item, matches=tuple(index.match(item.info.storage, item.info.key))) for item in candidates
                 ]
@@ -265,7 +266,7 @@ class Dispatcher:
         while True:
             try:
                 due = await self._state.unready.next_due()
-                if due is not None and not await self._leads("unready"):
+                if due is not None and not await self.leads("unready"):
                     due = None  # another daemon looks
                 if due is not None and due <= time.time():
                     await self._look_at_unready()
@@ -278,7 +279,7 @@ class Dispatcher:
                 continue
             self._unready.clear()
 
-    async def _leads(self, name: str) -> bool:
+    async def leads(self, name: str) -> bool:
         """Whether this daemon is the one that does something for all that share the state."""
         if not self._state.database.shared:
             return True
@@ -290,10 +291,10 @@ class Dispatcher:
         events = [
             ObjectEvent(item.storage, item.key, item.source, version_id=item.version_id, mark=item.mark)
             for item in items
-            if item.storage in self._verifier.storages
+            if item.storage in self.verifier.storages
         ]
         try:
-            found = await self._verifier.verify(events, self._in_force(), before)
+            found = await self.verifier.verify(events, self.in_force(), before)
         except TransientError:
             await asyncio.sleep(LOOK_IDLE)
             return

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ import pytest_asyncio
 
 from tests.faulty import FaultyStore
 from tests.rig import BUCKET, Discovery
+from watcher import backfilling
+from watcher.backfilling import Backfiller
 from watcher.sources.s3_poll import S3PollSource
 from watcher.state import unready
+from watcher.state.backfills import Backfill
 from watcher.state.ledger import State as Became
 from watcher.verifying import Rules
 
@@ -514,3 +518,103 @@ async def test_disk_full_and_back(found: Discovery, monkeypatch: pytest.MonkeyPa
     await found.until(lambda: not found.store.queue, 30)
     await found.settled()
     await found.check()
+
+
+def backfiller(found: Discovery) -> Backfiller:
+    dispatcher = found.dispatcher
+    return Backfiller(
+        found.state,
+        dispatcher.verifier.storages,
+        dispatcher.verifier,
+        dispatcher.in_force,
+        lambda: None,
+        dispatcher.leads,
+    )
+
+
+@pytest.mark.parametrize("kind", ["plain", "versioned"])
+async def test_backfill(tmp_path: Path, kind: str) -> None:
+    """What was there before starts when it is asked for, once, behind what just came, and resumes after a kill."""
+    with FaultyStore(versioned=kind == "versioned") as store:
+        store.objects[BUCKET], store.page = {}, 10
+        for number in range(35):
+            store.put(BUCKET, f"old/{number:03}.mp4", last_modified=LONG_AGO, notify=0)
+        store.put(BUCKET, "old/own.mp4", metadata={"watcher-lineage": "10001"}, last_modified=LONG_AGO, notify=0)
+        store.put(BUCKET, "old/empty.mp4", b"", last_modified=LONG_AGO, notify=0)
+        async with Discovery(store, tmp_path / "s.db", poll={}) as found:
+            await found.swept()
+            await found.check([])
+            number_of = await found.state.backfills.add(Backfill(0, BUCKET, "old/"))
+            wanted = await found.state.backfills.get(number_of)
+            assert wanted is not None
+            store.fail("LIST 3", (500, "x"))
+            task = asyncio.create_task(backfiller(found).perform(wanted))
+            await found.until(lambda: store.count("HEAD") > 12)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            half = await found.state.backfills.get(number_of)
+            assert half is not None
+            assert half.position >= "old/009.mp4"
+            done = await backfiller(found).perform(half)
+            assert (done.listed, done.error) == (37, "")
+            store.put(BUCKET, "new.mp4")
+            await found.drained()
+            first = await found.state.tasks.claim()
+            assert first is not None
+            assert first.source.key == "new.mp4", "what just came goes first"
+            again = await backfiller(found).perform(await backfill_row(found, Backfill(0, BUCKET, "old/")))
+            assert again.made == 0, "what has a task is not started again"
+            await found.swept()
+            expected = [item for item in store.current(BUCKET) if item[0] not in ("old/own.mp4", "old/empty.mp4")]
+            await found.check(expected)
+
+
+async def backfill_row(found: Discovery, wanted: Backfill) -> Backfill:
+    made = await found.state.backfills.get(await found.state.backfills.add(wanted))
+    assert made is not None
+    return made
+
+
+async def test_replay_runs_again_what_ended(both: Discovery) -> None:
+    """One object, a prefix, a time; what waits or runs is left alone."""
+    for number in range(6):
+        both.store.put(BUCKET, f"in/{number}.mp4", last_modified=LONG_AGO + number)
+    await both.drained()
+    for _ in range(4):
+        task = await both.state.tasks.claim()
+        assert task is not None
+        await both.state.tasks.finish(replace(task, status="FINISH", finish_time=1.0), ())
+    running = await both.state.tasks.claim()
+    assert running is not None
+
+    async def made(prefix: str, **wanted: Any) -> int:
+        row = await backfill_row(both, Backfill(0, BUCKET, prefix, again=True, **wanted))
+        return (await backfiller(both).perform(row)).made
+
+    assert await made("in/0.mp4") == 1
+    assert await made("in/", since=LONG_AGO + 1, until=LONG_AGO + 3) == 2
+    assert await made("in/", since=LONG_AGO + 4) == 0, "it runs, or waits"
+    assert await made("in/", workflow_id=7) == 0
+    assert await made("in/") == 1
+    await both.check()
+
+
+async def test_a_bucket_full_of_backfill_does_not_fill_the_queue(
+    both: Discovery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next page waits until some of the tasks were taken."""
+    monkeypatch.setattr(backfilling, "MOST_WAITING", 15)
+    monkeypatch.setattr(backfilling, "IDLE", 0.02)
+    both.store.page = 10
+    for number in range(60):
+        both.store.put(BUCKET, f"{number:03}.mp4", last_modified=LONG_AGO, notify=0)
+    await both.swept()
+    row = await backfill_row(both, Backfill(0, BUCKET, ""))
+    task = asyncio.create_task(backfiller(both).perform(row))
+    most = 0
+    while not task.done():
+        await asyncio.sleep(0.02)
+        most = max(most, await both.state.backfills.waiting(100))
+        await both.state.tasks.claim()
+    assert most < 30
+    assert (await task).made == 60

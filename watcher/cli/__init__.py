@@ -172,13 +172,30 @@ def workflows_list(config: Config = None) -> None:
 
 
 @workflows.command("enable")
-def workflows_enable(name: str, config: Config = None) -> None:
+def workflows_enable(
+    name: str,
+    existing: Annotated[
+        str,
+        typer.Option(
+            help="What to do with objects that are there already: `from-now` starts none of them, `backfill` all, "
+            "after those that come, and `preview` only counts them and enables nothing."
+        ),
+    ] = "from-now",
+    config: Config = None,
+) -> None:
     """Enable a workflow: sets `Enabled: true` in its file (or in the state), and tells a running service."""
     import asyncio
 
+    from watcher.cli.replay import backfill_of, dry_run
     from watcher.cli.workflows import switch
 
+    if existing not in ("from-now", "backfill", "preview"):
+        raise typer.BadParameter("use from-now, backfill or preview", param_hint="--existing")
+    if existing == "preview":
+        raise typer.Exit(asyncio.run(dry_run(config, name, 20)))
     asyncio.run(switch(config, name, on=True))
+    if existing == "backfill":
+        asyncio.run(backfill_of(config, name))
 
 
 @workflows.command("disable")
@@ -214,6 +231,39 @@ def explain(
     from watcher.cli.explain import explain as say
 
     raise typer.Exit(asyncio.run(say(config, uri)))
+
+
+@app.command()
+def replay(
+    uri: Annotated[str, typer.Argument(help="STORAGE/KEY, or STORAGE/PREFIX for all below it; STORAGE for all.")],
+    workflow: Annotated[str | None, typer.Option(help="Only this workflow, not all that match.")] = None,
+    since: Annotated[str | None, typer.Option(help="Only objects modified since, e.g. 2026-11-20T08:00Z.")] = None,
+    until: Annotated[str | None, typer.Option(help="Only objects modified before.")] = None,
+    missing: Annotated[
+        bool, typer.Option("--missing", help="Only what has no task yet; else tasks that ended run once more too.")
+    ] = False,
+    config: Config = None,
+) -> None:
+    """Start the enabled workflows for objects that are there: one, those below a prefix, those of a time."""
+    import asyncio
+
+    from watcher.cli.replay import replay as run
+
+    raise typer.Exit(asyncio.run(run(config, uri, workflow, since, until, again=not missing)))
+
+
+@app.command("dry-run")
+def dry_run(
+    workflow: Annotated[str, typer.Argument(help="The name of a workflow, enabled or not, or a workflow file.")],
+    limit: Annotated[int, typer.Option(min=0, help="How many objects to show.")] = 20,
+    config: Config = None,
+) -> None:
+    """List the bucket of a workflow and say what it would start; nothing is started."""
+    import asyncio
+
+    from watcher.cli.replay import dry_run as run
+
+    raise typer.Exit(asyncio.run(run(config, workflow, limit)))
 
 
 @quarantine.command("list")

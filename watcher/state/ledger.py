@@ -397,8 +397,8 @@ def _find(found: Places, info: ObjectInfo, place: bytes | None = None) -> Known 
 
 def _reopens(known: Known, candidate: Candidate) -> bool:
     """Whether a version that is known is to be looked at as if it were not."""
-    if candidate.verdict is State.SEEN and candidate.again:
-        return True
+    if candidate.again and candidate.verdict is State.SEEN:
+        return known.state in (State.SEEN, State.EXISTING, State.STALE)
     if known.state is State.EXISTING:  # there before we looked, but a notification says that it came meanwhile
         return candidate.notified and not candidate.existing
     return known.state is State.ARCHIVED and candidate.verdict is State.SEEN and not candidate.existing

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from watcher.state._sqlite import SqliteBackend
+from watcher.state.backfills import Backfills
 from watcher.state.credentials import Credentials
 from watcher.state.cursors import Cursors
 from watcher.state.database import Backend, Database
@@ -41,6 +42,7 @@ class State:
         self.credentials = Credentials(self.database)
         self.cursors = Cursors(self.database)
         self.unready = UnreadyObjects(self.database)
+        self.backfills = Backfills(self.database, self.ledger)
         self.leases = Leases(self.database)
         self.meters = Meters(self.database)
 

@@ -249,7 +249,7 @@ class Tasks:
         """Queue a finished task again; False when it is not finished or does not exist."""
         table = schema.tasks
         statement = (
-            update(table).where(table.c.task_id == task_id, table.c.status == "FINISH").values(**_FRESH, lane=BY_HAND)
+            update(table).where(table.c.task_id == task_id, table.c.status == "FINISH").values(**FRESH, lane=BY_HAND)
         )
         return await self._database.run(lambda connection: connection.execute(statement).rowcount == 1)
 
@@ -261,7 +261,7 @@ class Tasks:
         def put(connection: Connection) -> str:
             insert_new(connection, table, [row])
             again = update(table).where(table.c.task_id == row["task_id"], table.c.status == "FINISH")
-            connection.execute(again.values(**_FRESH, plan=match.plan, lane=BY_HAND))
+            connection.execute(again.values(**FRESH, plan=match.plan, lane=BY_HAND))
             return str(row["task_id"])
 
         return await self._database.run(put)
@@ -369,7 +369,7 @@ class Tasks:
         return await self._database.run(lambda connection: connection.execute(statement.values(offline=False)).rowcount)
 
 
-_FRESH: dict[str, Any] = {
+FRESH: dict[str, Any] = {
     "status": "WAITING", "begin_time": None, "finish_time": None, "not_before": 0.0, "attempts": 0, "abort": False,
     "failed": False, "code": 0, "message": "", "results": [],
 }  # fmt: skip
