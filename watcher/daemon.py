@@ -9,12 +9,13 @@ import secrets
 import signal
 import socket
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from watcher import catalog, log, settings, systemd
+from watcher import catalog, coverage, log, settings, systemd
 from watcher.api.base import Service
 from watcher.api.pictures import Pictures
 from watcher.api.serving import Callers, serving
@@ -27,6 +28,8 @@ from watcher.media import containment, ffmpeg, hardware
 from watcher.media.containment import Containment, Limits
 from watcher.media.probe import Probe
 from watcher.media.workdir import WorkRoot
+from watcher.metrics import Metrics
+from watcher.metrics import serving as serving_metrics
 from watcher.model.objects import URL
 from watcher.outside import Fetcher, Guard
 from watcher.publisher import Publisher
@@ -48,6 +51,7 @@ from watcher.worker import Worker
 _log = log.get("daemon")
 
 PURGE_INTERVAL = 3600.0
+DRIFT_INTERVAL = 3600.0
 LISTEN = 10.0
 """Seconds that sources have to begin to listen before the service says that it is ready all the same."""
 SILENCE = 60.0
@@ -275,8 +279,10 @@ class Daemon:
 
             parts.dispatcher.refresh = parts.runner.refresh = again
             self._greet(parts, current)
-            async with serving(parts.service, parts.callers):
-                await self._serve(parts, [*configured.sources.values(), *sweepers(configured)], started)
+            sources = [*configured.sources.values(), *sweepers(configured)]
+            measured = Metrics(parts.state, parts.dispatcher, parts.runner, sources, lambda: _progresses(parts))
+            async with serving(parts.service, parts.callers), serving_metrics(measured, configured.metrics.listen):
+                await self._serve(parts, sources, started)
         systemd.notify(STATUS="stopped")
         _log.info("stopped")
 
@@ -326,6 +332,7 @@ class Daemon:
             asyncio.create_task(self._reloads(parts), name="reload"),
             asyncio.create_task(self._alive(parts), name="watchdog"),
             asyncio.create_task(self._purge(parts), name="purge"),
+            asyncio.create_task(self._drift(parts), name="drift of notifications"),
         ]
         if parts.state.database.shared:
             helpers.append(asyncio.create_task(self._among_others(parts), name="other daemons"))
@@ -393,8 +400,7 @@ class Daemon:
         interval = systemd.watchdog_interval()
         while True:
             await asyncio.sleep(interval or 3600.0)
-            oldest = min(parts.runner.progress, parts.publisher.progress)
-            if interval is not None and time.monotonic() - oldest < HANG:
+            if interval is not None and _progresses(parts):
                 systemd.notify(WATCHDOG=1, STATUS=self._status(parts))
 
     def _status(self, parts: Parts) -> str:
@@ -421,12 +427,39 @@ class Daemon:
                 _log.warning("the shared state can't be reached", error=str(error))
             await asyncio.sleep(1.0)
 
+    async def _drift(self, parts: Parts) -> None:
+        """Say when buckets stop telling of what workflows wait for: by their configuration, and by what sweeps find."""
+        told: Counter[str] = Counter()
+        untold: Counter[str] = Counter()
+        counters = parts.dispatcher.counters
+        while True:
+            try:
+                gaps = await coverage.look(parts.settings, parts.dispatcher.in_force())
+            except WatcherError as error:
+                _log.warning("notifications can't be checked", error=str(error))
+            else:
+                for gap in gaps:
+                    _log.warning("notifications", where=gap.storage, note=gap.message)
+            await asyncio.sleep(DRIFT_INTERVAL)
+            for storage, found in counters.untold.items():
+                new, heard = found - untold[storage], counters.told[storage] - told[storage]
+                if heard and new / (new + heard) > parts.settings.discovery.alarm_share:
+                    note = "notifications get lost; `watcher check` looks at their configuration"
+                    _log.warning("found by a sweep only", storage=storage, objects=new, notified=heard, note=note)
+            told, untold = Counter(counters.told), Counter(counters.untold)
+
     async def _purge(self, parts: Parts) -> None:
         while True:
             with contextlib.suppress(WatcherError):
                 await parts.state.tasks.purge(time.time() - parts.settings.retention.tasks)
+                await parts.state.unready.purge(time.time())
                 await parts.state.tasks.hurry(time.time() - OFFLINE_WAIT)
             await asyncio.sleep(PURGE_INTERVAL)
+
+
+def _progresses(parts: Parts) -> bool:
+    """Whether each part does something now and then."""
+    return time.monotonic() - min(parts.runner.progress, parts.publisher.progress) < HANG
 
 
 def _raise_first(task: asyncio.Task[None]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -53,7 +53,12 @@ class Counters:
     released: int = 0
     quarantined: int = 0
     tally: Tally = field(default_factory=Tally)
-    oldest: float = 0.0
+    told: Counter[str] = field(default_factory=Counter)
+    """New objects that a notification told of, by storage."""
+    untold: Counter[str] = field(default_factory=Counter)
+    """Those that only a listing told of."""
+    delay: dict[str, float] = field(default_factory=dict)
+    """Seconds between LastModified and commit of the newest one, by storage; by two clocks, so to look at only."""
 
 
 class _Waiting:
@@ -248,6 +253,11 @@ class Dispatcher:
 
     def _account(self, tally: Tally, found: Sequence[Verified]) -> None:
         tasks, tally.tasks = tally.tasks, []
+        for told, info in tally.fresh:
+            (self.counters.told if told else self.counters.untold)[info.storage] += 1
+            if told:
+                self.counters.delay[info.storage] = max(0.0, time.time() - info.last_modified)
+        tally.fresh = []
         for item in found:
             tally.duplicate += item.duplicate
             tally.stale += item.stale

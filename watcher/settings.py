@@ -102,6 +102,13 @@ class ApiSettings(_Section):
     """Workflows and schedules there may be."""
 
 
+class MetricsSettings(_Section):
+    """Metrics for Prometheus, and whether the service is alive and ready. Served when ``listen`` is set."""
+
+    listen: Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$")] | None = None
+    """Address and port, e.g. ``127.0.0.1:9464``; nobody is asked for a password there."""
+
+
 class OutsideSettings(_Section):
     """What requests may have this machine fetch from and call: URL inputs, callbacks. Workflow files may call all."""
 
@@ -169,6 +176,7 @@ class _Body(BaseSettings):
     media: MediaSettings = MediaSettings()
     discovery: DiscoverySettings = DiscoverySettings()
     api: ApiSettings = ApiSettings()
+    metrics: MetricsSettings = MetricsSettings()
     outside: OutsideSettings = OutsideSettings()
     log: LogSettings = LogSettings()
     retention: RetentionSettings = RetentionSettings()
@@ -201,6 +209,7 @@ class Settings:
     media: MediaSettings
     discovery: DiscoverySettings
     api: ApiSettings
+    metrics: MetricsSettings
     outside: OutsideSettings
     log: LogSettings
     retention: RetentionSettings
@@ -265,6 +274,7 @@ def load(file: Path) -> Settings:
         media=body.media,
         discovery=body.discovery,
         api=api,
+        metrics=body.metrics,
         outside=body.outside,
         log=body.log,
         retention=body.retention,

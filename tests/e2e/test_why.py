@@ -5,6 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +134,107 @@ def test_explain(running: bool, tmp_path: Path, clip: Path) -> None:
         assert "is no object of a storage" in watcher(daemon, "explain", "nowhere/x.mp4")[1]
     finally:
         daemon.close()
+
+
+@dataclass
+class Night:
+    """A bucket with three old objects that tells nobody, a queue, and a service that is not started yet."""
+
+    daemon: parts.Daemon
+    s3: Any
+    bucket: str
+    port: int
+
+    def enable(self) -> None:
+        """Switch the workflow on, and wait for the first sweep."""
+        watcher(self.daemon, "workflows", "enable", "thumbs")
+        parts.wait_for(lambda: self.daemon.query("select count(*) from ledger")[0][0] == 3, 40, "the first sweep")
+
+
+@pytest.fixture
+def night(tmp_path: Path, moto: str, clip: Path, receiver: parts.HttpReceiver) -> Iterator[Night]:
+    s3, sqs = (boto3.client(name, endpoint_url=moto, **KEYS) for name in ("s3", "sqs"))
+    bucket, port = f"night-{uuid.uuid4().hex[:8]}", parts.free_port()
+    s3.create_bucket(Bucket=bucket)
+    queue = sqs.create_queue(QueueName=bucket)["QueueUrl"]
+    for number in range(3):
+        s3.put_object(Bucket=bucket, Key=f"in/old-{number}.mp4", Body=clip.read_bytes())
+    access = {"endpoint_url": moto, "region": "us-east-1", "access_key": "k", "secret_key": "s"}
+    settings: dict[str, Any] = {
+        "storages": {"night": {"type": "s3", "bucket": bucket, **access}},
+        "sources": {"q": {"type": "sqs", "queue_url": queue, **access}},
+        "notifiers": {"hook": {"type": "webhook", "url": receiver.url, "format": "cloudevents"}},
+        "discovery": {"sweep_interval": 1},
+        "metrics": {"listen": f"127.0.0.1:{port}"},
+    }
+    bucket_of = {"S3Bucket": "night", "S3Region": "us-east-1", "Dir": "/in/"}
+    rule = {"Type": "AwsS3FileUpload", "AwsS3FileUploadTrigger": bucket_of}
+    body = parts.workflow("night", WorkflowName="thumbs", OutputDir="/out/", Trigger=rule, Enabled=False)
+    daemon = parts.Daemon(tmp_path / "daemon", settings, [body])
+    yield Night(daemon, s3, bucket, port)
+    daemon.close()
+
+
+def test_objects_that_were_there_before(night: Night) -> None:
+    """Counted, explained, and started when it is asked for: one, all that have no task, those of a time."""
+    daemon = night.daemon
+    status, said = watcher(daemon, "dry-run", "thumbs")
+    assert status == 0
+    assert "3 objects listed, 3 match thumbs" in said
+    time.sleep(2.1)  # stores tell times in whole seconds
+    daemon.start()
+    night.enable()
+    status, said = watcher(daemon, "explain", "night/in/old-0.mp4")
+    assert status == 1
+    assert "was there before the source looked" in said
+    status, said = watcher(daemon, "replay", "night/in/old-0.mp4")
+    assert (status, "1 objects listed, 1 tasks" in said) == (0, True), said
+    daemon.finished(1)
+    status, said = watcher(daemon, "replay", "night/in/", "--missing", "--workflow", "thumbs")
+    assert "2 tasks" in said, said
+    daemon.finished(3)
+    assert watcher(daemon, "replay", "night/in/", "--since", "2100-01-01")[0] == 1
+    assert "is no time" in watcher(daemon, "replay", "night/in/", "--since", "yesterday")[1]
+    status, said = watcher(daemon, "workflows", "enable", "thumbs", "--existing", "preview")
+    assert "3 has a task already" in said
+    watcher(daemon, "workflows", "disable", "thumbs")
+    assert "is not enabled" in watcher(daemon, "replay", "night/in/", "--workflow", "thumbs")[1]
+    daemon.stop()
+    status, said = watcher(daemon, "replay", "night")
+    assert status == 1, "nothing is enabled, so nothing matches"
+
+
+def test_a_bucket_that_does_not_tell(night: Night, clip: Path, receiver: parts.HttpReceiver) -> None:
+    """It is noticed and mended; and an event that was refused is shown, and sent again."""
+    daemon = night.daemon
+    receiver.answers = [400]
+    time.sleep(2.1)
+    daemon.start()
+    night.enable()
+    assert "nothing is told to the queue" in watcher(daemon, "check")[1]
+    status, said = watcher(daemon, "check", "--apply")
+    assert (status, "configured now" in said) == (0, True), said
+    assert "buckets tell of what enabled workflows wait for" in watcher(daemon, "check")[1]
+    for number in range(2):
+        night.s3.put_object(Bucket=night.bucket, Key=f"in/new-{number}.mp4", Body=clip.read_bytes())
+    daemon.finished(2)
+    parts.wait_for(lambda: len(receiver.requests) >= 2, 20)
+    parts.wait_for(lambda: 'watcher_task_events{status="DEAD"} 1.0' in metrics(night.port), 20)
+    assert "dead" in watcher(daemon, "events", "list")[1]
+    assert "1 events are sent again" in watcher(daemon, "events", "retry")[1]
+    parts.wait_for(lambda: len(receiver.requests) >= 3, 20)
+    event = json.loads(receiver.requests[-1].body)
+    assert (event["specversion"], event["type"]) == ("1.0", "watcher.WorkflowTask")
+    assert receiver.requests[-1].headers["Content-Type"] == "application/cloudevents+json"
+    assert watcher(daemon, "events", "retry")[0] == 1
+    found = metrics(night.port)
+    wanted = ('watcher_tasks{status="FINISH"} 2.0', "watcher_quarantine 0.0", 'watcher_source_up{source="q"} 1.0')
+    assert [line for line in wanted if line not in found] == []
+    for path in ("readyz", "healthz"):
+        assert urllib.request.urlopen(f"http://127.0.0.1:{night.port}/{path}").status == 200
+
+
+def metrics(port: int) -> str:
+    """The page that Prometheus reads."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        return str(answer.read().decode())

@@ -27,6 +27,8 @@ credentials = typer.Typer(help="Key pairs that may call the API: make, list, rev
 app.add_typer(credentials, name="credentials")
 quarantine = typer.Typer(help="Messages of sources that nobody could read: look, and read again.", no_args_is_help=True)
 app.add_typer(quarantine, name="quarantine")
+events = typer.Typer(help="Task events that were given up: look, and send again.", no_args_is_help=True)
+app.add_typer(events, name="events")
 
 Config = Annotated[
     Path | None,
@@ -83,13 +85,18 @@ def demo(
 
 
 @app.command()
-def check(config: Config = None) -> None:
-    """Check everything a run would need: settings, workflows, credentials, buckets, queues, brokers, ffmpeg."""
+def check(
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Have buckets tell their queue of what enabled workflows wait for.")
+    ] = False,
+    config: Config = None,
+) -> None:
+    """Check everything a run would need: settings, workflows, buckets and what they tell, queues, brokers, ffmpeg."""
     import asyncio
 
     from watcher.cli.check import check as examine
 
-    raise typer.Exit(asyncio.run(examine(config)))
+    raise typer.Exit(asyncio.run(examine(config, apply=apply)))
 
 
 @app.command()
@@ -264,6 +271,33 @@ def dry_run(
     from watcher.cli.replay import dry_run as run
 
     raise typer.Exit(asyncio.run(run(config, workflow, limit)))
+
+
+@events.command("list")
+def events_list(
+    waiting: Annotated[bool, typer.Option("--waiting", help="Also those that are still tried.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many, oldest first.")] = 50,
+    config: Config = None,
+) -> None:
+    """List task events that were given up: where they should have gone, and why they did not."""
+    import asyncio
+
+    from watcher.cli.events import show_list
+
+    asyncio.run(show_list(config, limit, waiting=waiting))
+
+
+@events.command("retry")
+def events_retry(
+    number: Annotated[int | None, typer.Argument(help="One event's number; unset: all that were given up.")] = None,
+    config: Config = None,
+) -> None:
+    """Send events again that were given up."""
+    import asyncio
+
+    from watcher.cli.events import retry
+
+    raise typer.Exit(asyncio.run(retry(config, number)))
 
 
 @quarantine.command("list")

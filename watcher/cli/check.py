@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
-from watcher import catalog, daemon, settings
+from watcher import catalog, coverage, daemon, settings
 from watcher.api import serving
+from watcher.catalog import Catalog
 from watcher.cli.console import err, out, safe
 from watcher.errors import ConfigurationError, Problem, WatcherError
 from watcher.media import ffmpeg, fonts
 from watcher.mps import files
 from watcher.settings import Settings
+from watcher.sources.sqs import SqsSource
 from watcher.state.store import State
+from watcher.state.workflows import StoredWorkflow
 
 TIMEOUT = 20.0
 
@@ -37,7 +41,7 @@ class _Report:
             out.print(f"[red]✗[/] {safe(problem.path)}: {safe(problem.message)}", soft_wrap=True)
 
 
-async def check(config: Path | None) -> int:
+async def check(config: Path | None, *, apply: bool = False) -> int:
     """Print the report; the exit status is 1 when something would keep the service from working."""
     report = _Report()
     file = settings.find(config)
@@ -47,6 +51,7 @@ async def check(config: Path | None) -> int:
         await _media(configured, report)
         await _api(configured, report)
         await _outside(configured, report)
+        await _notifications(configured, report, apply=apply)
     if report.mistakes:
         err.print(f"[red]{report.mistakes} mistake{'s' if report.mistakes > 1 else ''}[/]")
         return 1
@@ -148,6 +153,30 @@ async def _outside(configured: Settings, report: _Report) -> None:
             report.fine(name, "can be reached")
         else:
             report.problem(Problem(name, problem))
+
+
+async def _notifications(configured: Settings, report: _Report, *, apply: bool) -> None:
+    """Whether buckets tell of what enabled workflows wait for; ``apply`` has them do it."""
+    found = catalog.read(configured)
+    stored = [StoredWorkflow(number, b"", "", item.workflow) for number, item in enumerate(found.workflows)]
+    current = Catalog(stored, found.templates, configured.regions)
+    async with AsyncExitStack() as stack:
+        try:
+            for storage in configured.storages.values():
+                await stack.enter_async_context(storage)
+            gaps = await coverage.look(configured, current)
+            for gap in gaps:
+                if not apply or gap.mended is None:
+                    advice = "; `watcher check --apply` writes the right one" if gap.mended is not None else ""
+                    report.problem(Problem(gap.storage, f"{gap.message}{advice}", warning=True))
+                    continue
+                await coverage.apply(configured, gap)
+                report.fine(f"{gap.storage}: notifications", "configured now")
+        except WatcherError as error:
+            report.problem(Problem("notifications", str(error), warning=not apply))
+            return
+    if not gaps and any(isinstance(source, SqsSource) for source in configured.sources.values()):
+        report.fine("notifications", "buckets tell of what enabled workflows wait for")
 
 
 def _alone(source: object) -> bool:

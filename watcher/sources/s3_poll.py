@@ -37,7 +37,7 @@ DOUBT, DOUBT_SHARE = 20, 0.5
 """A listing that lacks more objects than the first, and more than the second of all, is not believed."""
 LEAD = 15.0
 """Seconds after which a sweep makes sure that no other daemon took over."""
-IDLE = 30.0
+IDLE = 5.0
 """Seconds between two looks whether there is something to watch."""
 
 

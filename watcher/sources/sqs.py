@@ -90,11 +90,17 @@ class SqsSource(Source):
         return read.delivery(acknowledge, release)
 
     async def check(self) -> None:
+        await self.attributes()
+
+    async def attributes(self) -> dict[str, str]:
+        """What the queue says of itself."""
         async with aws.client("sqs", self._options) as client:
             try:
-                await client.get_queue_attributes(QueueUrl=self._options.queue_url, AttributeNames=["QueueArn"])
+                answer = await client.get_queue_attributes(QueueUrl=self._options.queue_url, AttributeNames=["All"])
             except Exception as error:
                 raise aws.translated(error, f"queue {self._options.queue_url}") from error
+        found: dict[str, str] = answer["Attributes"]
+        return found
 
 
 async def _next(found: asyncio.Queue[Delivery], tasks: list[asyncio.Task[None]]) -> Delivery:

@@ -110,6 +110,8 @@ class Tally:
     found: int = 0
     made: int = 0
     tasks: list[str] = field(default_factory=list)
+    fresh: list[tuple[bool, ObjectInfo]] = field(default_factory=list)
+    """The new versions that match something, each with whether a notification told of it."""
 
     def add(self, other: Tally) -> None:
         """Count another batch too."""
@@ -314,7 +316,9 @@ class Ledger:
             return State.ARCHIVED
         tally.new += 1
         tally.found += not candidate.notified
-        if not matches:
+        if matches:
+            tally.fresh.append((candidate.notified, candidate.info))
+        else:
             tally.unmatched += 1
         for match in matches:
             row = task_row(match, candidate.info, lineage or (), now) | {"lane": lane}

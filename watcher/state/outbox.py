@@ -36,6 +36,19 @@ class Delivery:
     error: str
 
 
+@dataclass(frozen=True, slots=True)
+class Undelivered:
+    """An event that did not reach its destination (yet)."""
+
+    seq: int
+    task_id: str
+    destination: str
+    status: str
+    attempts: int
+    error: str
+    create_time: float
+
+
 class Outbox:
     """See the module."""
 
@@ -91,14 +104,28 @@ class Outbox:
             ]
         )
 
-    async def revive(self, task_id: str) -> int:
-        """Give dead events of a task another chance."""
+    async def undelivered(self, limit: int, *, waiting: bool = False) -> list[Undelivered]:
+        """Events that were given up, oldest first; ``waiting`` adds those that are still tried."""
+        table = schema.outbox
+        statuses = ["DEAD", "PENDING"] if waiting else ["DEAD"]
+        query = select(table).where(table.c.status.in_(statuses)).order_by(table.c.seq).limit(limit)
+        return await self._database.read(
+            lambda connection: [
+                Undelivered(r.seq, r.task_id, r.destination, r.status, r.attempts, r.error, r.create_time)
+                for r in connection.execute(query)
+            ]
+        )
+
+    async def revive(self, task_id: str | None = None, seq: int | None = None) -> int:
+        """Give dead events another chance: those of a task, one of them, or all."""
         table = schema.outbox
         statement = (
-            update(table)
-            .where(table.c.task_id == task_id, table.c.status == "DEAD")
-            .values(status="PENDING", attempts=0, create_time=time.time())
+            update(table).where(table.c.status == "DEAD").values(status="PENDING", attempts=0, create_time=time.time())
         )
+        if task_id is not None:
+            statement = statement.where(table.c.task_id == task_id)
+        if seq is not None:
+            statement = statement.where(table.c.seq == seq)
         return await self._database.run(lambda connection: connection.execute(statement).rowcount)
 
     async def backlog(self) -> dict[str, int]:

@@ -333,6 +333,12 @@ class Tasks:
         self._totals[key] = found, time.monotonic()
         return found
 
+    async def oldest_waiting(self) -> float | None:
+        """When the oldest task that waits was made; None when none does."""
+        table = schema.tasks
+        oldest = select(table.c.create_time).where(table.c.status == "WAITING").order_by(table.c.seq).limit(1)
+        return await self._database.read(lambda connection: connection.execute(oldest).scalar_one_or_none())
+
     async def counts(self) -> dict[str, int]:
         """How many tasks there are of each status, and ``failed`` ones."""
         table = schema.tasks

@@ -215,6 +215,19 @@ class S3Storage(Storage):
         base = self._options.endpoint_url or self.client.meta.endpoint_url
         return await aws.signed(self._options, method, f"{base.rstrip('/')}/{self.bucket}?{query}")
 
+    async def notifications(self) -> dict[str, Any]:
+        """The bucket's notification configuration; raises PermanentError where the store has none of that kind."""
+        with self.translated(""):
+            found: dict[str, Any] = await self.client.get_bucket_notification_configuration(Bucket=self.bucket)
+        return found
+
+    async def set_notifications(self, configuration: Mapping[str, Any]) -> None:
+        """Replace it."""
+        with self.translated(""):
+            await self.client.put_bucket_notification_configuration(
+                Bucket=self.bucket, NotificationConfiguration=dict(configuration)
+            )
+
     async def delete(self, key: str) -> None:
         with self.translated(key):
             await self.client.delete_object(Bucket=self.bucket, Key=key)
