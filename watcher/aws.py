@@ -56,7 +56,7 @@ def client(
         response_checksum_validation="when_required",
     )
     session = get_session()
-    session.register_component("response_parser_factory", _parsers())
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_timestamp)
     made: AbstractAsyncContextManager[Any] = session.create_client(
         service,
         region_name=options.region,
@@ -93,23 +93,21 @@ RAW = "RawBody"
 """Where the answer to ListObjectsV2 is, unread: ``storage/_listing.py`` reads it, not on the event loop."""
 
 
-def _parsers() -> Any:
-    """Parsers of answers that leave pages of listings alone; errors are read as ever."""
-    from aiobotocore.parsers import AioResponseParserFactory, AioRestXMLParser  # noqa: PLC0415
+def leave_listings(client: Any) -> None:
+    """Have a client of S3, which is used for listings only, hand over their pages unread; errors are read as ever.
 
-    class Parser(AioRestXMLParser):
-        def _do_parse(self, response: Any, shape: Any) -> Any:
-            if shape is not None and shape.name == "ListObjectsV2Output":
-                return {RAW: response["body"]}
-            return super()._do_parse(response, shape)  # type: ignore[misc]
+    botocore would parse each page twice: once to see whether it is an error in disguise, which the reader notices too.
+    """
+    from botocore import handlers  # noqa: PLC0415  see the module
 
-    class Factory(AioResponseParserFactory):
-        def create_parser(self, protocol_name: str) -> Any:
-            if protocol_name == "rest-xml":
-                return Parser(timestamp_parser=_timestamp)
-            return super().create_parser(protocol_name)
+    def take(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
+        if response_dict["status_code"] == 200:
+            customized_response_dict[RAW], response_dict["body"] = response_dict["body"], b""
 
-    return Factory()
+    disguised = getattr(handlers, "_handle_200_error", None)
+    if disguised is not None:
+        client.meta.events.unregister("before-parse.s3.*", disguised)
+    client.meta.events.register_first("before-parse.s3.*", take)
 
 
 def _timestamp(value: Any) -> Any:

@@ -8,6 +8,7 @@ import os
 import secrets
 import signal
 import socket
+import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -58,6 +59,8 @@ SILENCE = 60.0
 """Seconds after which a web server that says nothing is given up."""
 OFFLINE_WAIT = 3 * 86_400.0
 """Seconds after which an offline task does not wait for an idle moment any more."""
+SWITCH = 0.001
+"""Seconds for which a thread may keep the others waiting: the event loop stands behind those of state and sweeps."""
 ALIVE = 30.0
 """Seconds without a sign of life after which the other daemons take over a daemon's tasks."""
 HANG = 60.0
@@ -262,6 +265,7 @@ class Daemon:
     async def run(self) -> None:
         """Until SIGTERM or SIGINT; raises ConfigurationError when it can't start."""
         started = time.monotonic()
+        sys.setswitchinterval(SWITCH)
         configured = await asyncio.to_thread(settings.load, self._file)
         tools = asyncio.create_task(media_tools(configured))
         found = await asyncio.to_thread(catalog.read, configured)

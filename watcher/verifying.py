@@ -60,7 +60,9 @@ class Verifier:
         found = Verified()
         for event in events:
             assert event.info is not None  # noqa: S101
-            self._judge(event, event.info, tuple(catalog.index.match(event.storage, event.key)), None, found)
+            # What was there before starts nothing, whatever it matches.
+            matches = () if event.existing else tuple(catalog.index.match(event.storage, event.key))
+            self._judge(event, event.info, matches, None, found)
         return found
 
     def _is_complete(self, event: ObjectEvent) -> bool:

@@ -11,6 +11,7 @@ grow; it never stands for the sweep.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -31,6 +32,8 @@ _log = log.get("s3_poll")
 MONTH = 30 * 86_400.0
 LOOK_BACK = 100
 """Keys before the largest one that the fast lane lists again."""
+BATCH = 250
+"""Objects of one delivery: what the event loop takes in one go."""
 SAVE_EVERY = 25
 """Pages after which a range notes how far it is."""
 DOUBT, DOUBT_SHARE = 20, 0.5
@@ -116,7 +119,10 @@ class S3PollSource(Source):
                 state = SweepState.load(await cursor.load())
                 continue
             watched = self._watched(cursor, state.since)
-            self._hurry.clear()
+            if self._hurry.is_set():
+                self._hurry.clear()
+                for prefix in watched:
+                    state.of(prefix).finished = 0.0
             for prefix, since in watched.items():
                 if not state.of(prefix).is_due(time.time(), self._pause(state.of(prefix))):
                     continue
@@ -151,13 +157,8 @@ class S3PollSource(Source):
             wait = min(
                 [*(moment - now for moment in due), look if lanes else MONTH, MONTH if self._options.prefixes else IDLE]
             )
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._hurry.wait(), max(0.0, wait))
-            except TimeoutError:
-                pass
-            else:
-                for prefix in watched:
-                    state.of(prefix).finished = 0.0
                 return
             if not due or time.time() >= min(due) or not lanes:
                 return
@@ -302,8 +303,8 @@ class _Sweep:
         await self._tell(merged.unknown, outstanding)
 
     async def _tell(self, infos: Sequence[ObjectInfo], outstanding: Outstanding) -> None:
-        if infos:
-            events = tuple(self._source.event(info, self._baseline) for info in infos)
+        for start in range(0, len(infos), BATCH):
+            events = tuple(self._source.event(info, self._baseline) for info in infos[start : start + BATCH])
             self._told += sum(event.existing for event in events)
             delivery = outstanding.delivery(events)
             delivery.bulk = True

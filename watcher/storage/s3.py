@@ -20,7 +20,7 @@ from pydantic import Field
 from watcher import aws
 from watcher.errors import ObjectNotFound, PermanentError, TransientError, WatcherError
 from watcher.model.objects import ObjectInfo
-from watcher.storage._listing import ARCHIVED, parse
+from watcher.storage._listing import ARCHIVED, parsed
 from watcher.storage.base import HEAD, Before, Page, Progress, Storage, Upload
 from watcher.together import together
 
@@ -28,6 +28,8 @@ PART = HEAD
 PARALLEL = 4
 CHUNK = 256 * 1024
 MAX_PARTS = 10_000
+LISTINGS = 64
+"""Listings that may run at once."""
 
 
 class Options(aws.ClientOptions):
@@ -50,6 +52,8 @@ class S3Storage(Storage):
         self._addressing = options.addressing
         self._stack = contextlib.AsyncExitStack()
         self.client: Any = None
+        self._listing: Any = None
+        """A client of its own, so that sweeps never take a connection from a HEAD."""
 
     async def __aenter__(self) -> Self:
         self.client = await self._stack.enter_async_context(
@@ -190,6 +194,13 @@ class S3Storage(Storage):
         async for page in self.pages(prefix):
             yield page.infos
 
+    async def _lister(self) -> Any:
+        if self._listing is None:
+            made = aws.client("s3", self._options, addressing=self._addressing, pool=LISTINGS)
+            self._listing = await self._stack.enter_async_context(made)
+            aws.leave_listings(self._listing)
+        return self._listing
+
     async def pages(self, prefix: str = "", after: str = "") -> AsyncIterator[Page]:
         """Read beside the event loop."""
         further = {"StartAfter": after} if after else {}
@@ -198,11 +209,11 @@ class S3Storage(Storage):
             if token is not None:
                 further["ContinuationToken"] = token
             with self.translated(""):
-                answer = await self.client.list_objects_v2(
+                answer = await (await self._lister()).list_objects_v2(
                     Bucket=self.bucket, Prefix=prefix, EncodingType="url", **further
                 )
             date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
-            page, following = await asyncio.to_thread(parse, answer[aws.RAW], self.name, self.bucket, date)
+            page, following = await parsed(answer[aws.RAW], self.name, self.bucket, date)
             yield page
             if following is None:
                 return

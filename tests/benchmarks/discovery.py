@@ -1,0 +1,207 @@
+"""Sweeps of a bucket of a million objects beside other programs that list it, and notifications through SQS.
+
+Each program lists the same bucket, one after another, on the same machine; ours also records every object in the
+ledger, or compares it with the ledger. ``WATCHER_BENCH_KEYS`` changes the number of objects.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests import parts
+from tests.benchmarks.figures import Figure
+from watcher.catalog import Catalog
+from watcher.daemon import SWITCH
+from watcher.dispatcher import Dispatcher
+from watcher.model.workflow import Workflow
+from watcher.mps import files, wire
+from watcher.sources import s3_poll, sqs
+from watcher.sources.base import Source
+from watcher.state.store import State
+from watcher.storage import s3
+
+KEYS = int(os.environ.get("WATCHER_BENCH_KEYS", "1000000"))
+MESSAGES = 20_000
+ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_REGION": "us-east-1"}
+
+
+@contextlib.contextmanager
+def bucket(keys: int, messages: int) -> Iterator[str]:
+    """The address of a bucket that is served by another process."""
+    command = [sys.executable, "-m", "tests.benchmarks.bucket", str(keys), str(messages)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        process.stdin.close()
+
+
+def measured(what: str, url: str, state: Path) -> dict[str, float]:
+    """Run one of the functions below in a process of its own; what it measured."""
+    command = [sys.executable, "-m", "tests.benchmarks.discovery", what, url, str(state)]
+    done = subprocess.run(
+        command, check=True, timeout=300, capture_output=True, text=True, env={**os.environ, **ENVIRONMENT}
+    )
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def other(command: list[str]) -> float | None:
+    """Seconds that another program takes; None where it is not installed."""
+    program = shutil.which(command[0], path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
+    if program is None:
+        return None
+    started = time.perf_counter()
+    subprocess.run(
+        [program, *command[1:]], check=True, timeout=600, stdout=subprocess.DEVNULL, env={**os.environ, **ENVIRONMENT}
+    )
+    return time.perf_counter() - started
+
+
+def run(root: Path) -> list[Figure]:
+    """All of it."""
+    figures: list[Figure] = []
+    with bucket(KEYS, 0) as url:
+        first, again = (measured("sweep", url, root / "s.db") for _ in range(2))
+        rclone = f":s3,provider=Other,endpoint='{url}',access_key_id=k,secret_access_key=s:bench"
+        others = {
+            "rclone lsf -R": other(["rclone", "lsf", "-R", "--fast-list", "--files-only", rclone]),
+            "s5cmd ls": other(["s5cmd", "--endpoint-url", url, "ls", "s3://bench/*"]),
+            "aws s3 ls --recursive": other(["aws", "--endpoint-url", url, "s3", "ls", "--recursive", "s3://bench"]),
+            "aiobotocore, list only": measured("bare", url, root)["seconds"],
+        }
+    size = (root / "s.db").stat().st_size / KEYS
+    for name, found in (("first sweep", first), ("sweep of known objects", again)):
+        text = f"{found['seconds']:.1f} s, CPU {found['cpu']:.1f} s, {KEYS / found['seconds']:,.0f} keys/s"
+        figures.append(Figure(f"{name} of {KEYS:,} keys", text))
+        met = found["lag"] < 50
+        figures.append(
+            Figure(f"{name}: event-loop lag p99 (max)", f"{found['lag']:.0f} ({found['worst']:.0f}) ms", "< 50 ms", met)
+        )
+        figures.append(Figure(f"{name}: peak memory", f"{found['memory']:.0f} MB", "< 200 MB", found["memory"] < 200))
+    figures.append(Figure("ledger on disk", f"{size:.0f} B/object", "≤ 130 B", size <= 130))
+    for name, seconds in others.items():
+        if seconds is None:
+            figures.append(Figure(f"{name}", "not installed"))
+            continue
+        needed = name.startswith(("rclone", "aiobotocore"))
+        ratio = again["seconds"] / seconds
+        figures.append(
+            Figure(f"sweep of known objects / {name} ({seconds:.1f} s)", f"{ratio:.2f}", "< 1" if needed else "",
+                   ratio < 1 if needed else None)
+        )  # fmt: skip
+    with bucket(MESSAGES, MESSAGES) as url:
+        found = measured("queue", url, root / "q.db")
+    figures.append(Figure("new objects through SQS, with a HEAD each, committed, deleted", f"{found['rate']:,.0f}/s"))
+    figures.append(Figure("the same: event-loop lag p99", f"{found['lag']:.0f} ms", "< 50 ms", found["lag"] < 50))
+    with bucket(MESSAGES, MESSAGES) as url:
+        found = measured("queue", url, root / "q.db")
+    met = found["rate"] >= 3000
+    figures.append(Figure("known objects through SQS, committed, deleted", f"{found['rate']:,.0f}/s", "≥ 3 000/s", met))
+    return figures
+
+
+# What runs in the processes.
+
+
+class Lag:
+    """How late the event loop is, all the time."""
+
+    def __init__(self) -> None:
+        self.late: list[float] = []
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            due = time.perf_counter() + 0.005
+            await asyncio.sleep(0.005)
+            self.late.append((time.perf_counter() - due) * 1000)
+
+    def report(self) -> dict[str, float]:
+        """In milliseconds."""
+        return {"lag": statistics.quantiles(self.late, n=100)[98], "worst": max(self.late)}
+
+
+def _spent(started: float) -> dict[str, float]:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        "seconds": time.perf_counter() - started, "cpu": usage.ru_utime + usage.ru_stime,
+        "memory": usage.ru_maxrss / 1024,
+    }  # fmt: skip
+
+
+@contextlib.asynccontextmanager
+async def _service(url: str, path: Path, make: Any) -> Any:
+    options = s3.Options(endpoint_url=url, access_key="k", secret_key="s", addressing="path")  # type: ignore[arg-type]
+    async with State(path) as state, s3.S3Storage("bench", options) as storage:
+        stored = await state.workflows.apply([("w", wire.decode(Workflow, parts.workflow("bench", OutputDir="/out/")))])
+        source: Source = make({"bench": storage})
+        dispatcher = Dispatcher(state, {"bench": storage}, lambda: None)
+        dispatcher.catalog = Catalog(stored, files.Templates(), {})
+        sys.setswitchinterval(SWITCH)
+        lag = Lag()
+        tasks = [asyncio.create_task(lag.run()), asyncio.create_task(dispatcher.run([source]))]
+        yield source, dispatcher, lag
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def sweep(url: str, path: Path) -> dict[str, float]:
+    """One sweep."""
+    options = s3_poll.Options(storage="bench", interval=3600, requests_per_month=0)
+
+    def make(storages: Any) -> Source:
+        return s3_poll.S3PollSource("sweep", options, storages)
+
+    async with _service(url, path, make) as (source, _, lag):
+        source.hurry()
+        started = time.perf_counter()
+        while not source.spend.sweeps:
+            await asyncio.sleep(0.01)
+        return {**_spent(started), **lag.report()}
+
+
+async def queue(url: str, path: Path) -> dict[str, float]:
+    """Take all messages of a queue."""
+    options = sqs.Options(queue_url=f"{url}/q", endpoint_url=url, access_key="k", secret_key="s", receivers=8)  # type: ignore[arg-type]
+
+    def make(storages: Any) -> Source:
+        return sqs.SqsSource("queue", options, storages)
+
+    started = time.perf_counter()
+    async with _service(url, path, make) as (source, dispatcher, lag):
+        while dispatcher.counters.tally.new + dispatcher.counters.tally.duplicate < MESSAGES:
+            await asyncio.sleep(0.01)
+        while int((await source.attributes())["Deleted"]) < MESSAGES:
+            await asyncio.sleep(0.05)
+        return {"rate": MESSAGES / (time.perf_counter() - started), **lag.report()}
+
+
+async def bare(url: str, _: Path) -> dict[str, float]:
+    """The listing as aiobotocore's paginator gives it."""
+    from aiobotocore.session import get_session
+
+    started = time.perf_counter()
+    count = 0
+    async with get_session().create_client("s3", endpoint_url=url, region_name="us-east-1") as client:
+        async for page in client.get_paginator("list_objects_v2").paginate(Bucket="bench"):
+            count += len(page["Contents"])
+    return _spent(started)
+
+
+if __name__ == "__main__":
+    given = {"sweep": sweep, "queue": queue, "bare": bare}[sys.argv[1]]
+    print(json.dumps(asyncio.run(given(sys.argv[2], Path(sys.argv[3])))))
