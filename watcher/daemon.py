@@ -28,6 +28,7 @@ from watcher.executors.embedded import Options as EmbeddedOptions
 from watcher.media import containment, ffmpeg, hardware
 from watcher.media.containment import Containment, Limits
 from watcher.media.probe import Probe
+from watcher.media.spare import Spares
 from watcher.media.workdir import WorkRoot
 from watcher.metrics import Metrics
 from watcher.metrics import serving as serving_metrics
@@ -111,7 +112,11 @@ async def media_tools(configured: Settings) -> MediaTools:
 
 
 def make_worker(
-    configured: Settings, tools: MediaTools, work: WorkRoot, storages: Mapping[str, Storage] | None = None
+    configured: Settings,
+    tools: MediaTools,
+    work: WorkRoot,
+    storages: Mapping[str, Storage] | None = None,
+    spares: Spares | None = None,
 ) -> Worker:
     """The worker that runs units in this process; ``storages`` are those of the settings unless others are given."""
     contained, program = tools.containment, tools.program
@@ -121,7 +126,7 @@ def make_worker(
     return Worker(
         storages=configured.storages if storages is None else storages,
         work=work,
-        probe=Probe(contained, limits),
+        probe=Probe(contained, limits, spares=spares),
         ffmpeg=ffmpeg.FFmpeg(
             program,
             contained,
@@ -161,7 +166,10 @@ async def opened(configured: Settings, tools: MediaTools) -> AsyncIterator[Parts
         for storage in storages.values():
             await stack.enter_async_context(storage)
         await _clean_up(configured, state, left, owner)
-        worker = make_worker(configured, tools, work, storages)
+        spares = Spares() if configured.media.spare_probe else None
+        if spares is not None:
+            stack.push_async_callback(spares.close)
+        worker = make_worker(configured, tools, work, storages, spares)
         publisher = Publisher(state, configured.notifiers, guard, owner)
         runner = Runner(
             state,
@@ -283,6 +291,7 @@ class Daemon:
 
             parts.dispatcher.refresh = parts.runner.refresh = again
             self._greet(parts, current)
+            parts.worker.probe.prepare()
             sources = [*configured.sources.values(), *sweepers(configured)]
             measured = Metrics(parts.state, parts.dispatcher, parts.runner, sources, lambda: _progresses(parts))
             async with serving(parts.service, parts.callers), serving_metrics(measured, configured.metrics.listen):

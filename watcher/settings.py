@@ -61,6 +61,9 @@ class MediaSettings(_Section):
     chunks: Annotated[Seconds, Field(ge=0)] = 0.0
     """A film that is longer than twice this is encoded as chunks of about this length, side by side; 0 is off. Worth
     it where a unit has many threads; see docs/benchmarks.md."""
+    spare_probe: bool = True
+    """Whether a process that looks at the next source is kept ready: a task starts a tenth of a second sooner, and
+    about 45 MB are in use all the time."""
     fonts: Path | None = None
     """A folder of fonts for watermarks and subtitles; those of the system are always looked at."""
     min_free_space: Bytes = 256 * 1024**2

@@ -18,7 +18,6 @@ from xml.sax.saxutils import escape
 from aiohttp import web
 
 PAGE = 1000
-HEADERS = {"Date": "Sat, 21 Nov 2026 08:00:00 GMT"}
 
 
 def key_of(number: int) -> str:
@@ -66,11 +65,37 @@ class Bucket:
         if key:
             number = self.numbers.get(key, 0)
             length = {"Content-Length": str(1000 + number), "Last-Modified": "Fri, 20 Nov 2026 08:00:00 GMT"}
-            return web.Response(headers={**HEADERS, **length, "ETag": f'"{number:032x}"'})
+            return web.Response(headers={**length, "ETag": f'"{number:032x}"'})
         behind = request.query.get("continuation-token") or request.query.get("start-after", "")
+        if request.query.get("prefix") or request.query.get("delimiter"):
+            return self._directory(request.query.get("prefix", ""), request.query.get("delimiter", ""), behind)
         start = bisect.bisect_right(self.keys, behind) if behind else 0
         body = self.pages.get(start) or self._render(start, start + PAGE)
-        return web.Response(body=body, content_type="application/xml", headers=HEADERS)
+        return web.Response(body=body, content_type="application/xml")
+
+    def _directory(self, prefix: str, delimiter: str, behind: str) -> web.Response:
+        """What is directly below a prefix, for programs that walk a bucket like a tree."""
+        start = bisect.bisect_right(self.keys, behind) if behind > prefix else bisect.bisect_left(self.keys, prefix)
+        shown: list[str] = []
+        last = ""
+        while start < len(self.keys) and self.keys[start].startswith(prefix) and len(shown) < PAGE:
+            last = self.keys[start]
+            head, found, _ = last[len(prefix) :].partition(delimiter) if delimiter else ("", "", "")
+            if found:
+                last = f"{prefix}{head}{delimiter}\U0010ffff"
+                shown.append(f"<CommonPrefixes><Prefix>{prefix}{head}{delimiter}</Prefix></CommonPrefixes>")
+                start = bisect.bisect_left(self.keys, last)
+            else:
+                shown.append(entry(last, self.numbers[last]))
+                start += 1
+        more = start < len(self.keys) and self.keys[start].startswith(prefix)
+        token = f"<NextContinuationToken>{escape(last)}</NextContinuationToken>" if more else ""
+        body = (
+            '<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+            f"<Name>bench</Name><Prefix>{prefix}</Prefix><KeyCount>{len(shown)}</KeyCount><MaxKeys>{PAGE}</MaxKeys>"
+            f"<IsTruncated>{str(more).lower()}</IsTruncated>{token}{''.join(shown)}</ListBucketResult>"
+        )
+        return web.Response(text=body, content_type="application/xml")
 
     def _queue(self, operation: str, given: dict[str, Any]) -> web.Response:
         answer: dict[str, Any] = {}

@@ -75,7 +75,7 @@ def run(root: Path) -> list[Figure]:
     figures: list[Figure] = []
     with bucket(KEYS, 0) as url:
         first, again = (measured("sweep", url, root / "s.db") for _ in range(2))
-        rclone = f":s3,provider=Other,endpoint='{url}',access_key_id=k,secret_access_key=s:bench"
+        rclone = f":s3,provider=Other,list_version=2,endpoint='{url}',access_key_id=k,secret_access_key=s:bench"
         others = {
             "rclone lsf -R": other(["rclone", "lsf", "-R", "--fast-list", "--files-only", rclone]),
             "s5cmd ls": other(["s5cmd", "--endpoint-url", url, "ls", "s3://bench/*"]),

@@ -27,8 +27,11 @@ av.logging.set_level(None)
 
 
 def main() -> None:
-    """Probe each file asked for."""
+    """Probe each file asked for. A number as argument is a socket through which the file comes, opened."""
     request = json.load(sys.stdin)
+    if len(sys.argv) > 1:
+        _, (received,), _, _ = socket.recv_fds(socket.socket(fileno=int(sys.argv[1])), 1, 1)
+        request["files"][0]["received"] = received
     if "excerpt" in request:
         _answer(lambda: excerpt(request["excerpt"], request["options"]))
     if "join" in request:
@@ -86,8 +89,37 @@ class Remote:
         return self._place
 
 
+class Received:
+    """A file that came as an open descriptor. Its name is looked at where the bytes do not tell the format."""
+
+    def __init__(self, descriptor: int, name: str, size: int) -> None:
+        self.name = name
+        self._descriptor = descriptor
+        self._size = size
+        self._place = 0
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to ``size`` bytes from where the last one ended."""
+        data = os.pread(self._descriptor, size if size >= 0 else self._size, self._place)
+        self._place += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Only a place is kept."""
+        self._place = offset + (0, self._place, self._size)[whence]
+        return self._place
+
+    def tell(self) -> int:
+        """The place."""
+        return self._place
+
+
 def _opened(item: dict[Any, Any], options: dict[Any, Any]) -> Any:
     """A container over a file, or over what the parent reads."""
+    if "received" in item:
+        closed = options | {"protocol_whitelist": "pipe"}
+        file = Received(item["received"], item["name"], item["size"])
+        return av.open(file, options=closed, buffer_size=65536)
     if "fd" in item:
         closed = options | {"protocol_whitelist": "pipe"}
         return av.open(Remote(item["fd"], item["size"]), options=closed, buffer_size=65536)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -19,6 +20,7 @@ from watcher.media.containment import Containment, Limits, module_folder, python
 from watcher.media.excerpt import Excerpt, Wish
 from watcher.media.graph import DEMUXERS, MAX_PIXELS, MAX_STREAMS, OPEN_OPTIONS
 from watcher.media.ranges import Ranges
+from watcher.media.spare import Spare, Spares
 from watcher.model.media_info import AudioStream, MediaInfo, VideoStream
 
 _log = log.get("media")
@@ -40,6 +42,8 @@ class Probe:
     containment: Containment
     limits: Limits
     timeout: float = 120.0
+    spares: Spares | None = None
+    """Where the next process is kept ready; None: each is started when it is needed."""
 
     async def source(self, source: Path | Ranges, demuxers: str = DEMUXERS) -> MediaInfo:
         """What an input holds; raises MediaError ``SourceFileError`` when it can't be opened as media.
@@ -47,10 +51,38 @@ class Probe:
         Of ranges, only as much is read as is needed.
         """
         options = OPEN_OPTIONS | {"format_whitelist": demuxers}
+        spare = self.spares.take() if self.spares is not None and isinstance(source, Path) else None
+        if spare is not None and isinstance(source, Path):
+            return await self._by_spare(spare, source, options)
+        self.prepare()
         async with _opened(source) as (item, readable, descriptor):
             request = {"files": [item | {"count": False}], "options": options}
             (answer,) = await self._call(request, readable, descriptor, None, 1)
         return _usable(_decode(answer, source if isinstance(source, Path) else None))
+
+    def prepare(self) -> None:
+        """Have a process made ready for the next source."""
+        if self.spares is not None:
+            self.spares.renew(self._start)
+
+    async def _start(self, descriptor: int) -> asyncio.subprocess.Process:
+        command = self._command([], None, str(descriptor))
+        return await process.start(command, piped=True, environment=_environment(), descriptors=(descriptor,))
+
+    async def _by_spare(self, spare: Spare, source: Path, options: dict[str, str]) -> MediaInfo:
+        try:
+            file = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                size = os.fstat(file).st_size
+                spare.hand_over(file)
+            finally:
+                os.close(file)
+            item = {"name": source.name, "size": size, "count": False}
+            (answer,) = await self._call({"files": [item], "options": options}, [], None, None, 1, spare.process)
+        finally:
+            spare.connection.close()
+            self.prepare()
+        return _usable(_decode(answer, source))
 
     async def excerpt(
         self, wish: Wish, source: Path | Ranges, media: MediaInfo, output: Path, *, keys: bool = False
@@ -82,8 +114,22 @@ class Probe:
         answers = await self._call(request, [directory], None, None, len(paths))
         return [_decode(answer, path) for answer, path in zip(answers, paths, strict=True)]
 
+    def _command(self, readable: list[Path], write: Path | None, *arguments: str) -> list[str]:
+        return self.containment.wrap(
+            [sys.executable, "-I", str(_CHILD), *arguments],
+            limits=self.limits,
+            read=[*python_paths("av"), _CHILD, *readable],
+            write=write,
+        )
+
     async def _call(
-        self, request: dict[str, Any], readable: list[Path], descriptor: int | None, write: Path | None, expected: int
+        self,
+        request: dict[str, Any],
+        readable: list[Path],
+        descriptor: int | None,
+        write: Path | None,
+        expected: int,
+        started: asyncio.subprocess.Process | None = None,
     ) -> list[dict[str, Any]]:
         """One run of the child; ``expected`` answers, errors in place of those that did not come."""
         answers: list[dict[str, Any]] = []
@@ -97,28 +143,24 @@ class Probe:
             return True
 
         result = await process.run(
-            self.containment.wrap(
-                [sys.executable, "-I", str(_CHILD)],
-                limits=self.limits,
-                read=[*python_paths("av"), _CHILD, *readable],
-                write=write,
-            ),
+            self._command(readable, write),
             on_line=on_line,
             timeout=self.timeout,
             stall=self.timeout,
             stdin=json.dumps(request).encode(),
             descriptors=() if descriptor is None else (descriptor,),
-            environment={
-                "WATCHER_PROBE_PATH": json.dumps([str(module_folder("av"))]),
-                "PATH": os.defpath,
-                "LANG": "C.UTF-8",
-            },
+            environment=_environment(),
+            started=started,
         )
         missing = expected - len(answers)
         if missing > 0:
             reason = result.errors[-1] if result.errors else f"exit status {result.status}"
             answers += [{"error": f"the probe ended early ({reason})"}] * missing
         return answers[:expected]
+
+
+def _environment() -> dict[str, str]:
+    return {"WATCHER_PROBE_PATH": json.dumps([str(module_folder("av"))]), "PATH": os.defpath, "LANG": "C.UTF-8"}
 
 
 @contextlib.asynccontextmanager

@@ -68,6 +68,28 @@ class _Child:
                 raise MediaError("InternalError", f"stopped: no progress for {self.stall:.0f} s")
 
 
+async def start(
+    command: list[str],
+    *,
+    piped: bool,
+    environment: dict[str, str] | None = None,
+    directory: Path | None = None,
+    descriptors: tuple[int, ...] = (),
+) -> asyncio.subprocess.Process:
+    """Start a command in a process group of its own, to be given to :func:`run`; ``piped`` if it has an input."""
+    return await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.PIPE if piped else asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        limit=1 << 20,
+        start_new_session=True,
+        cwd=directory,
+        pass_fds=descriptors,
+        env={"PATH": os.defpath, "LANG": "C.UTF-8"} if environment is None else environment,
+    )
+
+
 async def run(
     command: list[str],
     *,
@@ -78,23 +100,16 @@ async def run(
     environment: dict[str, str] | None = None,
     directory: Path | None = None,
     descriptors: tuple[int, ...] = (),
+    started: asyncio.subprocess.Process | None = None,
 ) -> Result:
-    """Run a command in a process group of its own.
+    """Run a command in a process group of its own, or take over one that was ``started``.
 
     ``on_line`` gets each line of standard output and says whether it shows progress; without progress for
     ``stall`` seconds, or after ``timeout`` seconds in all, the group is killed and MediaError raised.
     Cancelling the caller kills the group too. ``descriptors`` are handed on to the command under their numbers.
     """
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.PIPE if stdin is not None else asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        limit=1 << 20,
-        start_new_session=True,
-        cwd=directory,
-        pass_fds=descriptors,
-        env={"PATH": os.defpath, "LANG": "C.UTF-8"} if environment is None else environment,
+    process = started or await start(
+        command, piped=stdin is not None, environment=environment, directory=directory, descriptors=descriptors
     )
     child = _Child(process, on_line, timeout, stall)
     watching = asyncio.ensure_future(child.watch())
