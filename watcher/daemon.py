@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import secrets
 import signal
@@ -60,8 +61,6 @@ SILENCE = 60.0
 """Seconds after which a web server that says nothing is given up."""
 OFFLINE_WAIT = 3 * 86_400.0
 """Seconds after which an offline task does not wait for an idle moment any more."""
-SWITCH = 0.001
-"""Seconds for which a thread may keep the others waiting: the event loop stands behind those of state and sweeps."""
 ALIVE = 30.0
 """Seconds without a sign of life after which the other daemons take over a daemon's tasks."""
 HANG = 60.0
@@ -273,7 +272,6 @@ class Daemon:
     async def run(self) -> None:
         """Until SIGTERM or SIGINT; raises ConfigurationError when it can't start."""
         started = time.monotonic()
-        sys.setswitchinterval(SWITCH)
         configured = await asyncio.to_thread(settings.load, self._file)
         tools = asyncio.create_task(media_tools(configured))
         found = await asyncio.to_thread(catalog.read, configured)
@@ -311,6 +309,7 @@ class Daemon:
         """Ready is: what is dropped from now on is heard of."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(parts.dispatcher.listening.wait(), LISTEN)
+        calm()
         current = parts.dispatcher.catalog
         assert current is not None  # noqa: S101
         seconds = round(time.monotonic() - started, 2)
@@ -468,6 +467,19 @@ class Daemon:
                 await parts.state.unready.purge(time.time())
                 await parts.state.tasks.hurry(time.time() - OFFLINE_WAIT)
             await asyncio.sleep(PURGE_INTERVAL)
+
+
+def calm() -> None:
+    """Keep the event loop from waiting long for anything else in this process; to be called when all is loaded.
+
+    Threads of the state and of sweeps give way after a millisecond. Objects that stay for ever are left out of garbage
+    collections: those of the libraries alone would stop everything for a tenth of a second, about once a second while a
+    bucket is swept.
+    """
+    sys.setswitchinterval(0.001)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 def _progresses(parts: Parts) -> bool:

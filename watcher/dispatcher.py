@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 from watcher import log
@@ -139,11 +140,12 @@ class Dispatcher:
         while True:
             try:
                 resolving: set[asyncio.Task[None]] = set()
-                async for delivery in source.deliveries(cursor):
-                    failures = 0
-                    self.troubles.pop(source.name, None)
-                    self._heard_of(source)
-                    await self._accept(delivery, resolving)
+                async with _closing(source.deliveries(cursor)) as deliveries:
+                    async for delivery in deliveries:
+                        failures = 0
+                        self.troubles.pop(source.name, None)
+                        self._heard_of(source)
+                        await self._accept(delivery, resolving)
                 return
             except WatcherError as error:
                 pause = PAUSES[min(failures, len(PAUSES) - 1)]
@@ -357,6 +359,16 @@ def _usable(event: ObjectEvent) -> bool:
         "a name that is not UTF-8 text is ignored; rename the object", object=repr(f"{event.storage}/{event.key}")
     )
     return False
+
+
+@asynccontextmanager
+async def _closing(deliveries: AsyncIterator[Delivery]) -> AsyncIterator[AsyncIterator[Delivery]]:
+    """Have a source give back what it holds as soon as nobody listens, not when it is collected."""
+    try:
+        yield deliveries
+    finally:
+        if isinstance(deliveries, AsyncGenerator):
+            await deliveries.aclose()
 
 
 async def _nothing_to_do() -> None:

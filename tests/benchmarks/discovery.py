@@ -23,7 +23,7 @@ from typing import Any
 from tests import parts
 from tests.benchmarks.figures import Figure
 from watcher.catalog import Catalog
-from watcher.daemon import SWITCH
+from watcher.daemon import calm
 from watcher.dispatcher import Dispatcher
 from watcher.model.workflow import Workflow
 from watcher.mps import files, wire
@@ -150,7 +150,7 @@ async def _service(url: str, path: Path, make: Any) -> Any:
         source: Source = make({"bench": storage})
         dispatcher = Dispatcher(state, {"bench": storage}, lambda: None)
         dispatcher.catalog = Catalog(stored, files.Templates(), {})
-        sys.setswitchinterval(SWITCH)
+        calm()
         lag = Lag()
         tasks = [asyncio.create_task(lag.run()), asyncio.create_task(dispatcher.run([source]))]
         yield source, dispatcher, lag

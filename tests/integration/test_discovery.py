@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -10,13 +11,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
+from pydantic import SecretStr
 
+from tests import parts
 from tests.faulty import FaultyStore
 from tests.rig import BUCKET, Discovery
 from watcher import backfilling
 from watcher.backfilling import Backfiller
+from watcher.sources import webhook
 from watcher.sources.s3_poll import S3PollSource
 from watcher.state import unready
 from watcher.state.backfills import Backfill
@@ -618,3 +623,53 @@ async def test_a_bucket_full_of_backfill_does_not_fill_the_queue(
         await both.state.tasks.claim()
     assert most < 30
     assert (await task).made == 60
+
+
+async def test_d25_what_was_not_done_goes_back_at_once(store: FaultyStore, tmp_path: Path) -> None:
+    """When the service ends, messages that were received and not committed are visible again."""
+    found = Discovery(store, tmp_path / "s.db")
+    await found.start()
+    store.delays["HEAD"] = 30
+    for number in range(5):
+        store.put(BUCKET, f"{number}.mp4")
+    await found.until(lambda: store.count("HEAD") >= 5)
+    await found.crash()
+    assert len(store.queue) == 5
+    assert all(message.visible <= time.monotonic() for message in store.queue)
+    store.delays.clear()
+    await found.start()
+    await found.drained()
+    assert len(await found.keys()) == 5
+    await found.crash()
+
+
+async def test_d24_a_webhook_under_load(store: FaultyStore, tmp_path: Path) -> None:
+    """Hundreds of requests at once, with clients that go away: those that were answered 200 are in the ledger."""
+    port = parts.free_port()
+    async with Discovery(store, tmp_path / "s.db", queue=False) as found:
+        options = webhook.Options(listen=f"127.0.0.1:{port}", token=SecretStr("t"), waiting=50)
+        source = webhook.WebhookSource("w", options, found.dispatcher.verifier.storages)
+        listening = asyncio.create_task(found.dispatcher._listen(source))
+        versions = {f"{n:03}.mp4": store.put(BUCKET, f"{n:03}.mp4", notify=0) for n in range(300)}
+        answers: dict[str, int] = {}
+
+        async def post(session: aiohttp.ClientSession, key: str, patience: float) -> None:
+            body = json.dumps({"Records": [store.record(BUCKET, key, versions[key])]})
+            timeout = aiohttp.ClientTimeout(total=patience)
+            with contextlib.suppress(TimeoutError, aiohttp.ClientError):
+                headers = {"Authorization": "Bearer t"}
+                async with session.post(
+                    f"http://127.0.0.1:{port}/", data=body, headers=headers, timeout=timeout
+                ) as answer:
+                    answers[key] = answer.status
+
+        await found.until(lambda: parts.listens(port))
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+            await asyncio.gather(*(post(session, key, 0.05 if n % 7 == 0 else 20) for n, key in enumerate(versions)))
+        accepted = {key for key, status in answers.items() if status == 200}
+        assert set(answers.values()) <= {200, 503}
+        assert len(accepted) > 50
+        assert accepted <= set(await found.keys())
+        assert len(await found.keys()) == len(set(await found.keys()))
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)

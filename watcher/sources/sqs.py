@@ -20,6 +20,8 @@ from watcher.sources.base import Bucket, Cursor, Delivery, Source
 
 _log = log.get("sqs")
 WAIT_SECONDS = 20
+GIVE_BACK = 3.0
+"""Seconds that messages which were not settled may take to go back at the end."""
 
 
 class Options(aws.ClientOptions):
@@ -43,6 +45,8 @@ class SqsSource(Source):
         self._options = options
         self.further = options.storages
         self._storages = storages_by_bucket(storages, options.storages)
+        self._held: dict[str, Mapping[str, str]] = {}
+        """Messages that were received and are not settled, by receipt."""
 
     async def deliveries(self, cursor: Cursor) -> AsyncIterator[Delivery]:
         """A delivery per message, from several receivers at once."""
@@ -64,6 +68,7 @@ class SqsSource(Source):
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+                await asyncio.shield(self._give_back_all(deletions))
 
     async def _receive(self, client: Any, deletions: _Deletions, found: asyncio.Queue[Delivery]) -> None:
         while True:
@@ -79,11 +84,25 @@ class SqsSource(Source):
             for message in answer.get("Messages", []):
                 await found.put(self._delivery(message, deletions))
 
+    async def _give_back_all(self, deletions: _Deletions) -> None:
+        """Whoever receives next should not have to wait for what this source did not get to."""
+        held, self._held = list(self._held.values()), {}
+        try:
+            async with asyncio.timeout(GIVE_BACK):
+                await asyncio.gather(*(deletions.give_back(message, 0) for message in held))
+        except TimeoutError:
+            _log.warning("messages not given back; they come again after the visibility timeout", count=len(held))
+
     def _delivery(self, message: Mapping[str, str], deletions: _Deletions) -> Delivery:
+        receipt = message["ReceiptHandle"]
+        self._held[receipt] = message
+
         async def acknowledge() -> None:
             await deletions.put(message)
+            self._held.pop(receipt, None)
 
         async def release() -> None:
+            self._held.pop(receipt, None)
             await deletions.give_back(message)
 
         read = read_message(message.get("Body", ""), self.name, self._storages)
@@ -127,11 +146,11 @@ class _Deletions:
     async def put(self, message: Mapping[str, str]) -> None:
         await self._waiting.put(message)
 
-    async def give_back(self, message: Mapping[str, str]) -> None:
+    async def give_back(self, message: Mapping[str, str], after: int = 5) -> None:
         """Let somebody else, or ourselves a little later, have it: sooner than the visibility timeout."""
         try:
             await self._client.change_message_visibility(
-                QueueUrl=self._queue_url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=5
+                QueueUrl=self._queue_url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=after
             )
         except Exception as error:
             _log.warning("message not given back", error=str(error))

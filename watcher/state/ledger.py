@@ -8,13 +8,14 @@ finds what is new and what is not there any more, a page at a time, and writes n
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, Row, Select, delete, func, select, update
 
 from watcher.model.objects import (
     SEQUENCED,
@@ -208,15 +209,15 @@ class Ledger:
         if part.last is not None:
             query = query.where(table.c.place <= place_of(part.storage, part.last))
 
-        def compare(connection: Connection) -> tuple[list[ObjectInfo], list[Row[Any]], list[Row[Any]]]:
-            return _compare(connection.execute(query), infos)
+        def compare(connection: Connection) -> tuple[list[ObjectInfo], list[_Seen], list[_Seen]]:
+            return _compare(_seen(connection, query), infos)
 
         unknown, absent, back = await self._database.read(compare)
         unknown = await self._not_before(unknown)
         missed = [row for row in absent if row.missing is None and row.seen < began]
         gone = [row for row in absent if row.missing is not None and -began < row.missing < 0]
         old = [row for row in absent if row.missing is not None and 0 < row.missing < began - TOMBSTONE]
-        changes: dict[int | None, list[Row[Any]]] = {-began: missed, None: back}
+        changes: dict[int | None, list[_Seen]] = {-began: missed, None: back}
         if confirm:
             changes[began] = gone
         forgotten = old if confirm else []
@@ -430,15 +431,42 @@ def _following(prefix: bytes) -> bytes:
     return whole[:-1] + bytes((whole[-1] + 1,))
 
 
-def _compare(
-    rows: Iterable[Row[Any]], infos: Sequence[ObjectInfo]
-) -> tuple[list[ObjectInfo], list[Row[Any]], list[Row[Any]]]:
+class _Seen(NamedTuple):
+    """What a merge needs of a row."""
+
+    place: bytes
+    version: bytes
+    alias: bytes | None
+    seen: int
+    missing: int | None
+
+
+def _seen(connection: Connection, query: Select[Any]) -> list[_Seen]:
+    """The rows of a part of the ledger.
+
+    SQLite gives up the interpreter's lock at each row, and gets it back when another thread pleases: a page of a
+    thousand rows would take a second beside a busy event loop. So it makes one value of them.
+    """
+    rows = query.order_by(schema.ledger.c.place).subquery()
+    if connection.dialect.name != "sqlite":
+        found = connection.execute(select(rows.c.place, rows.c.version, rows.c.alias, rows.c.seen, rows.c.missing))
+        return [_Seen(*row) for row in found]
+    fields = func.hex(rows.c.place), func.hex(rows.c.version), func.hex(rows.c.alias), rows.c.seen, rows.c.missing
+    text = connection.execute(select(func.json_group_array(func.json_array(*fields)))).scalar_one()
+    unhex = bytes.fromhex
+    return [
+        _Seen(unhex(place), unhex(version), unhex(alias) if alias else None, seen, missing)
+        for place, version, alias, seen, missing in json.loads(text)
+    ]
+
+
+def _compare(rows: Sequence[_Seen], infos: Sequence[ObjectInfo]) -> tuple[list[ObjectInfo], list[_Seen], list[_Seen]]:
     """What is listed and not known, what is known and not listed, and what is listed again."""
-    known: dict[bytes, list[Row[Any]]] = defaultdict(list)
+    known: dict[bytes, list[_Seen]] = defaultdict(list)
     for row in rows:
         known[row.place].append(row)
     unknown: list[ObjectInfo] = []
-    back: list[Row[Any]] = []
+    back: list[_Seen] = []
     for info in infos:
         place = place_of(info.storage, info.key)
         version = version_of(info)
@@ -447,14 +475,17 @@ def _compare(
             if version in (row.version, row.alias):
                 if row.missing is not None:
                     back.append(row)
-                known[place] = [other for other in of_key if other is not row]
+                if len(of_key) == 1:
+                    del known[place]
+                else:
+                    known[place] = [other for other in of_key if other is not row]
                 break
         else:
             unknown.append(info)
     return unknown, [row for left in known.values() for row in left], back
 
 
-def _note(connection: Connection, changes: dict[int | None, list[Row[Any]]], forgotten: Sequence[Row[Any]]) -> None:
+def _note(connection: Connection, changes: dict[int | None, list[_Seen]], forgotten: Sequence[_Seen]) -> None:
     table = schema.ledger
     for missing, rows in changes.items():
         for row in rows:

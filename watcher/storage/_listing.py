@@ -6,9 +6,12 @@ The format is that of ListObjectsV2 (Amazon S3 API Reference); what a page lacks
 from __future__ import annotations
 
 import asyncio
+import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree
 
@@ -35,45 +38,94 @@ def parse(body: bytes, storage: str, bucket: str, date: str | None = None) -> tu
 
     ``date`` is the answer's Date header.
     """
-    parser = ElementTree.XMLParser()  # noqa: S314
-    try:
-        for start in range(0, len(body), SLICE):
-            parser.feed(body[start : start + SLICE])
-        root = parser.close()
-    except ElementTree.ParseError as error:
-        raise TransientError(f"listing of {bucket}: the page is no XML ({error})") from None
+    head, entries = _plain(body)
+    root = _tree(body if entries is None else head, bucket)
     space = root.tag.removesuffix("ListBucketResult")
     if space == root.tag:
         raise TransientError(f"listing of {bucket}: the page is a {root.tag[:50]!r}")
     encoded = root.findtext(f"{space}EncodingType") == "url"
-    names = {f"{space}{name}": name for name in ("Key", "ETag", "Size", "LastModified", "StorageClass")}
-    infos: list[ObjectInfo] = []
-    last = ""
-    for entry in root.iterfind(f"{space}Contents"):
-        found = {names[child.tag]: child.text or "" for child in entry if child.tag in names}
-        try:
-            key = found["Key"]
-            if encoded and ("%" in key or "+" in key):
-                key = unquote_plus(key, errors="surrogateescape")
-            infos.append(
-                ObjectInfo(
-                    storage,
-                    key,
-                    int(found["Size"]),
-                    found.get("ETag", "").strip('"'),
-                    int(datetime.fromisoformat(found["LastModified"]).timestamp()),
-                    archived=found.get("StorageClass", "") in ARCHIVED,
-                )
-            )
-        except (KeyError, ValueError) as error:
-            raise TransientError(f"listing of {bucket}: an entry without a usable {error}") from None
-        last = key
+    try:
+        found = entries if entries is not None else _from_tree(root, space)
+        infos = [_info(storage, encoded, *entry) for entry in found]
+    except (KeyError, ValueError) as error:
+        raise TransientError(f"listing of {bucket}: an entry without a usable {error}") from None
     token = None
     if root.findtext(f"{space}IsTruncated", "false").strip().lower() == "true":
         token = root.findtext(f"{space}NextContinuationToken")
         if not token:
             raise TransientError(f"listing of {bucket}: a truncated page without a token")
-    return Page(infos, last, _seconds(date)), token
+    return Page(infos, infos[-1].key if infos else "", _seconds(date)), token
+
+
+Entry = tuple[str, str, str, str, str]
+"""Key, LastModified, ETag, Size and StorageClass, as they are written."""
+_ENTRY = re.compile(
+    rb"<Contents>\s*<Key>([^<]*)</Key>\s*<LastModified>([^<]*)</LastModified>\s*<ETag>([^<]*)</ETag>"
+    rb"\s*(?:<Checksum\w+>[^<]*</Checksum\w+>\s*)*<Size>([0-9]+)</Size>\s*"
+    rb"(?:<Owner>(?:(?!</Owner>).)*</Owner>\s*)?(?:<StorageClass>([^<]*)</StorageClass>\s*)?</Contents>"
+)
+
+
+def _plain(body: bytes) -> tuple[bytes, list[Entry] | None]:
+    """The entries of a page whose elements come as AWS writes them, and the page without them; else None.
+
+    Nearly all stores do, and it takes a tenth of the time of an XML parser. A page with a declaration, a comment or
+    CDATA, or with a single entry that looks different, is left to the parser as a whole.
+    """
+    if b"<!" in body:
+        return body, None
+    found = _ENTRY.findall(body)
+    if not found or len(found) != body.count(b"<Contents>") or len(found) != body.count(b"<Key>"):
+        return body, None
+    first, last = body.index(b"<Contents>"), body.rindex(b"</Contents>") + len(b"</Contents>")
+    try:
+        entries = [
+            (_unescaped(key), modified.decode(), _unescaped(etag), size.decode(), kind.decode())
+            for key, modified, etag, size, kind in found
+        ]
+    except (UnicodeDecodeError, ElementTree.ParseError):
+        return body, None
+    # What lies between the entries, if anything does, is no part of what is read here.
+    return body[:first] + body[last:], entries
+
+
+def _unescaped(field: bytes) -> str:
+    text = field.decode()
+    if "&" in text:
+        text = text.replace("&quot;", '"')  # around each ETag
+        if "&" in text:
+            return ElementTree.fromstring(f"<t>{text}</t>").text or ""  # noqa: S314
+    return text
+
+
+def _tree(body: bytes, bucket: str) -> ElementTree.Element:
+    parser = ElementTree.XMLParser()  # noqa: S314
+    try:
+        for start in range(0, len(body), SLICE):
+            parser.feed(body[start : start + SLICE])
+        root: ElementTree.Element = parser.close()
+    except ElementTree.ParseError as error:
+        raise TransientError(f"listing of {bucket}: the page is no XML ({error})") from None
+    return root
+
+
+def _from_tree(root: ElementTree.Element, space: str) -> Iterator[Entry]:
+    for entry in root.iterfind(f"{space}Contents"):
+        found = {child.tag.removeprefix(space): child.text or "" for child in entry}
+        yield (
+            found["Key"], found["LastModified"], found.get("ETag", ""), found["Size"], found.get("StorageClass", "")
+        )  # fmt: skip
+
+
+def _info(storage: str, encoded: bool, key: str, modified: str, etag: str, size: str, kind: str) -> ObjectInfo:
+    if encoded and ("%" in key or "+" in key):
+        key = unquote_plus(key, errors="surrogateescape")
+    return ObjectInfo(storage, key, int(size), etag.strip('"'), _moment(modified), archived=kind in ARCHIVED)
+
+
+@lru_cache(maxsize=4096)
+def _moment(text: str) -> int:
+    return int(datetime.fromisoformat(text).timestamp())
 
 
 def _seconds(date: str | None) -> int | None:

@@ -1,0 +1,87 @@
+"""Pages of listings: the quick reader and the XML parser agree, and what is no listing is refused in words."""
+
+from __future__ import annotations
+
+from typing import Any
+from xml.sax.saxutils import escape
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from watcher.errors import TransientError
+from watcher.storage import _listing
+from watcher.storage._listing import parse
+
+KEY = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=30)
+ENTRY = st.tuples(KEY, st.integers(0, 2**40), st.sampled_from(["STANDARD", "GLACIER", ""]), st.booleans())
+
+
+SPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
+
+
+def page(entries: list[Any], *, between: str = "", extra: str = "", space: str = SPACE) -> bytes:
+    """As a store might write it."""
+    text = "".join(
+        f"<Contents>{between}<Key>{escape(key)}</Key>{between}<LastModified>2026-11-20T08:00:00.000Z</LastModified>"
+        f"<ETag>&quot;{number:x}&quot;</ETag>{'<ChecksumAlgorithm>CRC32</ChecksumAlgorithm>' if owned else ''}"
+        f"<Size>{number}</Size>"
+        + ("<Owner><ID>1</ID><DisplayName>me</DisplayName></Owner>" if owned else "")
+        + (f"<StorageClass>{kind}</StorageClass>" if kind else "")
+        + f"{extra}</Contents>"
+        for key, number, kind, owned in entries
+    )
+    return (
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult xmlns="{space}"><Name>b</Name>'
+        f"<IsTruncated>false</IsTruncated>{text}</ListBucketResult>"
+    ).encode()
+
+
+@given(
+    st.lists(ENTRY, max_size=6),
+    st.sampled_from(["", "\n  "]),
+    st.sampled_from(["", SPACE]),
+)
+def test_both_readers_agree(entries: list[Any], between: str, space: str) -> None:
+    """Whatever is in the keys; and it is what was written."""
+    body = page(entries, between=between, space=space)
+    quick, token = parse(body, "b", "b")
+    slow, _ = parse(body.replace(b"?>", b"?><!-- a comment -->", 1), "b", "b")
+    assert quick == slow
+    assert token is None
+    assert [(i.key, i.size, i.etag) for i in quick.infos] == [
+        (key, number, f"{number:x}") for key, number, *_ in entries
+    ]
+    assert [i.archived for i in quick.infos] == [kind == "GLACIER" for _, _, kind, _ in entries]
+
+
+@pytest.mark.parametrize("order", ["quick", "slow"])
+def test_characters_by_number_and_other_elements(order: str) -> None:
+    """Some stores write them."""
+    body = page([("a&b", 5, "", True)], extra="" if order == "quick" else "<Other>1</Other>")
+    body = body.replace(b"a&amp;b", b"a&#38;&#x62;")
+    assert [info.key for info in parse(body, "b", "b")[0].infos] == ["a&b"]
+
+
+def test_the_quick_reader_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the usual page; else the other test would show nothing."""
+    monkeypatch.setattr(_listing, "_from_tree", lambda *_: pytest.fail("it was parsed"))
+    assert len(parse(page([("a", 1, "STANDARD", False), ("b", 2, "", True)]), "b", "b")[0].infos) == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "no XML"),
+        (b"<Error><Code>SlowDown</Code></Error>", "the page is a 'Error'"),
+        (page([("a", 1, "", False)])[:-20], "no XML"),
+        (page([]).replace(b"false", b"true"), "without a token"),
+        (page([("a", 1, "", False)]).replace(b"2026-11", b"soon"), "usable"),
+        (page([("a", 1, "", False)]).replace(b"<Size>1</Size>", b""), "usable 'Size'"),
+        (b'<!DOCTYPE a [<!ENTITY x "xxxxxxxxxx">]><ListBucketResult>&y;</ListBucketResult>', "no XML"),
+    ],
+)
+def test_what_is_no_listing(body: bytes, reason: str) -> None:
+    """Nothing is guessed: the sweep breaks, and begins again where it was."""
+    with pytest.raises(TransientError, match=reason):
+        parse(body, "b", "b")
