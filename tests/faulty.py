@@ -186,7 +186,7 @@ class FaultyStore:
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         target = request.headers.get("X-Amz-Target")
         if target:
-            return await self._sqs(target.partition(".")[2], await request.json())
+            return await self._sqs(target.partition(".")[2], await request.json(), request)
         bucket, _, key = unquote(request.raw_path.partition("?")[0].lstrip("/")).partition("/")
         operation = "LIST" if not key else request.method
         if request.headers.get("Expect", "").lower() == "100-continue":
@@ -293,7 +293,7 @@ class FaultyStore:
             return web.Response(status=206, body=data, headers={**headers, "Content-Range": span})
         return web.Response(body=found.data, headers=headers)
 
-    async def _sqs(self, operation: str, given: dict[str, Any]) -> web.Response:
+    async def _sqs(self, operation: str, given: dict[str, Any], request: web.BaseRequest) -> web.Response:
         with self._lock:
             self.log.append((operation, ""))
         failure = self._failure(operation)
@@ -301,7 +301,7 @@ class FaultyStore:
             status, code = failure
             return _json({"__type": code, "message": "on purpose"}, status)
         if operation == "ReceiveMessage":
-            return _json(await self._receive(given))
+            return _json(await self._receive(given, request))
         if operation == "DeleteMessageBatch":
             return _json(self._delete(given["Entries"]))
         if operation == "ChangeMessageVisibility":
@@ -312,9 +312,11 @@ class FaultyStore:
             return _json({})
         return _json({"Attributes": {"QueueArn": "arn:aws:sqs:us-east-1:000000000000:events"}})
 
-    async def _receive(self, given: dict[str, Any]) -> dict[str, Any]:
+    async def _receive(self, given: dict[str, Any], request: web.BaseRequest) -> dict[str, Any]:
         deadline = time.monotonic() + min(given.get("WaitTimeSeconds", 0), 1)
         while True:
+            if request.transport is None or request.transport.is_closing():
+                return {}  # whoever asked has gone: nobody would acknowledge
             with self._lock:
                 now = time.monotonic()
                 found = [message for message in self.queue if message.visible <= now][: given["MaxNumberOfMessages"]]

@@ -172,7 +172,9 @@ class Discovery:
                 place = (place_of(bucket, key),)
                 known = connection.execute("select 1 from ledger where place = ?", place).fetchone()
                 waits = connection.execute("select 1 from unready where key = ?", (key.encode(),)).fetchone()
-                if key.endswith(".mp4") and known is None and waits is None:
+                catalog = self.dispatcher.catalog
+                matters = catalog is not None and catalog.index.match(bucket, key)
+                if matters and known is None and waits is None:
                     self.early.append(key)
         finally:
             connection.close()

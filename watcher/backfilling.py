@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from watcher import log
 from watcher.catalog import Catalog
-from watcher.errors import PermanentError, TransientError
+from watcher.errors import PermanentError, WatcherError
 from watcher.model.objects import ObjectEvent, ObjectInfo
 from watcher.state.backfills import Backfill
 from watcher.state.store import State
@@ -48,7 +48,7 @@ class Backfiller:
                 for wanted in await self._state.backfills.open():
                     if await self._leads("backfill"):
                         await self.perform(wanted)
-            except TransientError as error:
+            except WatcherError as error:
                 _log.warning("a backfill waits", error=str(error))
             await asyncio.sleep(IDLE)
 
@@ -96,8 +96,9 @@ class Backfiller:
             )
             for candidate in found.candidates
         ]
-        # Where keys come in no order there is no position: then an interruption begins anew, and nothing is doubled.
-        after = await self._state.backfills.advance(wanted, candidates, page.last, len(page.infos))
+        # Where keys come in no order there is no position: what was interrupted begins anew then, and doubles nothing.
+        position = page.last if self._storages[wanted.storage].ordered_listing else ""
+        after = await self._state.backfills.advance(wanted, candidates, position, len(page.infos))
         if after.made > wanted.made:
             self._wake()
         return after

@@ -18,6 +18,7 @@ from watcher.errors import TransientError, WatcherError
 from watcher.model.objects import Merged, ObjectEvent, ObjectInfo, Part, Strange
 from watcher.sources.base import Delivery, Source
 from watcher.sources.s3_poll import S3PollSource
+from watcher.state.leases import Lease
 from watcher.state.ledger import Candidate, Tally
 from watcher.state.meters import CatalogChangedError
 from watcher.state.store import State
@@ -136,10 +137,10 @@ class Dispatcher:
     async def _listen(self, source: Source) -> None:
         """Take deliveries from one source; one that breaks is tried again after a pause, others go on."""
         failures = 0
-        cursor = SourceMemory(self._state, source.name, self.in_force, self.leads)
+        cursor = SourceMemory(self._state, source.name, self.in_force, self._owner)
         while True:
+            resolving: set[asyncio.Task[None]] = set()
             try:
-                resolving: set[asyncio.Task[None]] = set()
                 async with _closing(source.deliveries(cursor)) as deliveries:
                     async for delivery in deliveries:
                         failures = 0
@@ -153,6 +154,9 @@ class Dispatcher:
                 self.troubles[source.name] = str(error)
                 self._heard_of(source)
                 _log.warning("source unavailable", source=source.name, error=str(error), again_in=pause)
+            finally:  # what is not resolved by now was given back, and comes again
+                for task in resolving:
+                    task.cancel()
             await asyncio.sleep(pause)
 
     def _heard_of(self, source: Source) -> None:
@@ -276,6 +280,7 @@ class Dispatcher:
     async def _look_again(self) -> None:
         """Objects that could not be read are looked at again, until they can or are given up."""
         while True:
+            due: float | None = None
             try:
                 due = await self._state.unready.next_due()
                 if due is not None and not await self.leads("unready"):
@@ -283,7 +288,7 @@ class Dispatcher:
                 if due is not None and due <= time.time():
                     await self._look_at_unready()
                     continue
-            except TransientError as error:
+            except WatcherError as error:
                 _log.warning("objects that were not ready can't be looked at", error=str(error))
             try:
                 await asyncio.wait_for(self._unready.wait(), LOOK_IDLE if due is None else LOOK)
@@ -320,19 +325,18 @@ class Dispatcher:
 class SourceMemory:
     """A source's view of the state: its own cursor, and what the ledger knows."""
 
-    def __init__(
-        self, state: State, source: str, catalog: Callable[[], Catalog], lead: Callable[[str], Awaitable[bool]]
-    ) -> None:
+    def __init__(self, state: State, source: str, catalog: Callable[[], Catalog], owner: str) -> None:
         self._state = state
         self._source = source
         self._catalog = catalog
-        self._lead = lead
+        self._owner = owner
+        self._lease: Lease | None = None
 
     async def load(self) -> str | None:
         return await self._state.cursors.load(self._source)
 
     async def save(self, cursor: str) -> None:
-        await self._state.cursors.save(self._source, cursor)
+        await self._state.cursors.save(self._source, cursor, self._lease)
 
     async def unknown(self, infos: Sequence[ObjectInfo]) -> list[ObjectInfo]:
         return await self._state.ledger.unknown(infos)
@@ -341,7 +345,10 @@ class SourceMemory:
         return await self._state.ledger.merge(part, infos, began, confirm=confirm)
 
     async def lead(self, name: str) -> bool:
-        return await self._lead(name)
+        if not self._state.database.shared:
+            return True
+        self._lease = await self._state.leases.take(name, self._owner, LEASE)
+        return self._lease is not None
 
     def watched(self, storage: str) -> Mapping[str, float]:
         return self._catalog().watched(storage)

@@ -11,7 +11,7 @@ from watcher import log
 from watcher.catalog import Catalog
 from watcher.errors import AccessRefused, ObjectNotFound, PermanentError, TransientError
 from watcher.model.objects import MARKER, ObjectEvent, ObjectInfo, parse_lineage, place_of, short_digest
-from watcher.state.ledger import Candidate, Known, Match, State, overtaken
+from watcher.state.ledger import Candidate, Known, Ledger, Match, Places, State, overtaken
 from watcher.state.store import State as Store
 from watcher.state.unready import Unready
 from watcher.storage.base import Storage
@@ -44,6 +44,36 @@ class Verified:
     further: int = 0
 
 
+class _Lookups:
+    """What the ledger knows, asked for together by all who want to know in the same turn of the event loop."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._waiting: list[tuple[Sequence[bytes], asyncio.Future[Places]]] = []
+
+    async def __call__(self, places: Sequence[bytes]) -> Places:
+        """The versions that are known at some places, and at others."""
+        future: asyncio.Future[Places] = asyncio.get_running_loop().create_future()
+        self._waiting.append((places, future))
+        if len(self._waiting) == 1:
+            self._asking = asyncio.create_task(self._ask())
+        return await future
+
+    async def _ask(self) -> None:
+        await asyncio.sleep(0)
+        waiting, self._waiting = self._waiting, []
+        try:
+            found = await self._ledger.look_up([place for places, _ in waiting for place in places])
+        except Exception as error:
+            for _, future in waiting:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        for _, future in waiting:
+            if not future.done():  # whoever waited may have been cancelled
+                future.set_result(found)
+
+
 class Verifier:
     """See the module."""
 
@@ -51,6 +81,7 @@ class Verifier:
         self._state = state
         self.storages = storages
         self._rules = rules
+        self._look_up = _Lookups(state.ledger)
         self._heads = {name: asyncio.Semaphore(HEADS) for name in storages}
 
     def at_once(self, events: Sequence[ObjectEvent], catalog: Catalog) -> Verified | None:
@@ -80,7 +111,7 @@ class Verifier:
         ``before`` are the objects that are looked at because they were not ready before.
         """
         found = Verified()
-        known = await self._state.ledger.look_up([place_of(event.storage, event.key) for event in events])
+        known = await self._look_up([place_of(event.storage, event.key) for event in events])
         outcomes = await asyncio.gather(
             *(
                 self._verify(

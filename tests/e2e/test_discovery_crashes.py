@@ -121,21 +121,22 @@ def visible(store: FaultyStore) -> None:
         message.visible = 0
 
 
-@pytest.mark.parametrize("point", POINTS)
-def test_killed_when(store: FaultyStore, daemon: Callable[..., parts.Daemon], point: str) -> None:
-    """At each of the points, while objects come by both ways."""
+def test_killed_at_each_step(store: FaultyStore, daemon: Callable[..., parts.Daemon]) -> None:
+    """One death after another, at each of the points, while objects come by both ways."""
     service = daemon(settings(store), parts.workflow(BUCKET))
     service.start()
     oracle = Oracle(store, service)
     put(store, 10)
     oracle.check()
     service.stop()
-    put(store, 150, 10)
-    with contextlib.suppress(AssertionError):  # it may die before it is ready
-        service.start(fault=f"{DIE}\n{POINTS[point]}")
-    service.process.wait(60)
-    assert service.process.returncode == -9
-    visible(store)
+    for number, (point, fault) in enumerate(POINTS.items(), 1):
+        put(store, 100, 100 * number)
+        with contextlib.suppress(AssertionError):  # it may die before it is ready
+            service.start(fault=f"{DIE}\n{fault}")
+        service.process.wait(60)
+        assert service.process.returncode == -9, point
+        assert oracle.early == [], point
+        visible(store)
     service.start()
     oracle.check()
 

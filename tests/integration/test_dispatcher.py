@@ -136,10 +136,10 @@ async def test_trouble_with_the_state_releases_everything(rig: Rig, monkeypatch:
     intake = rig.state.ledger.intake
     failures = [TransientError("disk full")]
 
-    async def failing(*arguments: Any) -> Any:
+    async def failing(*arguments: Any, **named: Any) -> Any:
         if failures:
             raise failures.pop()
-        return await intake(*arguments)
+        return await intake(*arguments, **named)
 
     monkeypatch.setattr(rig.state.ledger, "intake", failing)
     rig.notify("a.mp4", info=info)

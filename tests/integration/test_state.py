@@ -475,6 +475,10 @@ async def test_leases(two: tuple[State, State]) -> None:
     await other.database.run(lambda connection: leases.check(connection, taken))
     with pytest.raises(leases.LeaseLostError):
         await one.database.run(lambda connection: leases.check(connection, lease))
+    await other.cursors.save("sweep b", "far", taken)
+    with pytest.raises(leases.LeaseLostError):
+        await one.cursors.save("sweep b", "not so far", lease)
+    assert await one.cursors.load("sweep b") == "far"
     assert await one.leases.take("sweep/b", "one", 60) is None
     await other.leases.give_up(taken)
     assert await one.leases.take("sweep/b", "one", 60) is not None

@@ -53,7 +53,7 @@ class Options(plugin.Options):
     """Only keys that start with one of these; an empty list: what enabled workflows watch."""
     interval: Annotated[Seconds, Field(gt=0)] = 60.0
     """Pause between two sweeps, e.g. ``30s``, ``5m``; longer where ``requests_per_month`` asks for it."""
-    requests_per_month: Annotated[int, Field(ge=0)] = 1_000_000
+    requests_per_month: Annotated[int, Field(ge=0)] = 10_000_000
     """LIST requests that may be made in a month; sweeps of large buckets become rarer for it. 0: no limit."""
     ranges: Annotated[int, Field(ge=1, le=64)] = 8
     """How many ranges of keys are listed at once."""

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, Select, delete, func, select, update
+from sqlalchemy import Connection, Select, delete, func, select, update
 
 from watcher.model.objects import (
     SEQUENCED,
@@ -27,7 +27,6 @@ from watcher.model.objects import (
     listed_identity,
     place_of,
     short_digest,
-    storage_prefix,
     version_digest,
 )
 from watcher.model.order import TaskKind
@@ -327,20 +326,6 @@ class Ledger:
             tally.tasks.append(row["task_id"])
         return State.SEEN
 
-    async def summary(self, storage: str) -> dict[State, int]:
-        """How many versions of a storage there are in each state; reads all of them."""
-        prefix = storage_prefix(storage)
-        query = select(schema.ledger.c.state).where(schema.ledger.c.place > prefix).order_by(schema.ledger.c.place)
-        query = query.where(schema.ledger.c.place < _following(prefix))
-
-        def count(connection: Connection) -> dict[State, int]:
-            found: dict[State, int] = defaultdict(int)
-            for row in connection.execute(query):
-                found[State(row.state)] += 1
-            return dict(found)
-
-        return await self._database.read(count)
-
 
 def task_row(match: Match, info: ObjectInfo, lineage: tuple[int, ...], now: float) -> dict[str, Any]:
     """A new row of the tasks table."""
@@ -370,10 +355,6 @@ def task_row(match: Match, info: ObjectInfo, lineage: tuple[int, ...], now: floa
     }
 
 
-def _known(row: Row[Any]) -> Known:
-    return Known(row.version, row.alias, State(row.state), row.seen, row.mark, row.missing)
-
-
 def _row(place: bytes, known: Known) -> dict[str, Any]:
     return {
         "place": place, "version": known.version, "state": int(known.state), "seen": known.seen,
@@ -386,8 +367,9 @@ def _look_up(connection: Connection, places: Sequence[bytes]) -> Places:
     table = schema.ledger
     wanted = list(dict.fromkeys(places))
     for start in range(0, len(wanted), CHUNK):
-        for row in connection.execute(select(table).where(table.c.place.in_(wanted[start : start + CHUNK]))):
-            found[row.place].append(_known(row))
+        for row in _seen(connection, select(table).where(table.c.place.in_(wanted[start : start + CHUNK]))):
+            known = Known(row.version, row.alias, State(row.state), row.seen, row.mark, row.missing)
+            found[row.place].append(known)
     return found
 
 
@@ -432,32 +414,40 @@ def _following(prefix: bytes) -> bytes:
 
 
 class _Seen(NamedTuple):
-    """What a merge needs of a row."""
+    """A row as it is."""
 
     place: bytes
     version: bytes
     alias: bytes | None
+    state: int
     seen: int
+    mark: bytes | None
     missing: int | None
 
 
 def _seen(connection: Connection, query: Select[Any]) -> list[_Seen]:
-    """The rows of a part of the ledger.
+    """Rows of the ledger.
 
     SQLite gives up the interpreter's lock at each row, and gets it back when another thread pleases: a page of a
     thousand rows would take a second beside a busy event loop. So it makes one value of them.
     """
-    rows = query.order_by(schema.ledger.c.place).subquery()
+    row = query.subquery().c
     if connection.dialect.name != "sqlite":
-        found = connection.execute(select(rows.c.place, rows.c.version, rows.c.alias, rows.c.seen, rows.c.missing))
-        return [_Seen(*row) for row in found]
-    fields = func.hex(rows.c.place), func.hex(rows.c.version), func.hex(rows.c.alias), rows.c.seen, rows.c.missing
-    text = connection.execute(select(func.json_group_array(func.json_array(*fields)))).scalar_one()
+        plain = select(row.place, row.version, row.alias, row.state, row.seen, row.mark, row.missing)
+        return [_Seen(*found) for found in connection.execute(plain)]
+    array = func.json_array(
+        func.hex(row.place), func.hex(row.version), func.hex(row.alias), row.state, row.seen, func.hex(row.mark),
+        row.missing,
+    )  # fmt: skip
+    text = connection.execute(select(func.json_group_array(array))).scalar_one()
     unhex = bytes.fromhex
     return [
-        _Seen(unhex(place), unhex(version), unhex(alias) if alias else None, seen, missing)
-        for place, version, alias, seen, missing in json.loads(text)
-    ]
+        _Seen(
+            unhex(place), unhex(version), unhex(alias) if alias else None, state, seen, unhex(mark) if mark else None,
+            missing,
+        )
+        for place, version, alias, state, seen, mark, missing in json.loads(text)
+    ]  # fmt: skip
 
 
 def _compare(rows: Sequence[_Seen], infos: Sequence[ObjectInfo]) -> tuple[list[ObjectInfo], list[_Seen], list[_Seen]]:

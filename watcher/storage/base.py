@@ -64,6 +64,8 @@ class Storage(ABC):
     """None when objects have no region (a directory): such a storage fits a trigger of any region."""
     exact_listing: bool = False
     """Whether a listing is as good as a HEAD: it needs no look at the object's metadata before launch."""
+    ordered_listing: bool = False
+    """Whether listings come in the order of keys, so that one that was interrupted can go on behind a key."""
     far: bool = True
     """Whether fetching an object moves its bytes, so that reading a part of it may be cheaper."""
 

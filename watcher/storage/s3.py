@@ -44,6 +44,8 @@ class Options(aws.ClientOptions):
 class S3Storage(Storage):
     """See the module."""
 
+    ordered_listing = True
+
     def __init__(self, name: str, options: Options) -> None:
         self.name = name
         self.region = options.region
