@@ -45,33 +45,34 @@ class Verified:
 
 
 class _Lookups:
-    """What the ledger knows, asked for together by all who want to know in the same turn of the event loop."""
+    """What the ledger knows: whoever asks while a question is on its way is asked for together with the others."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._waiting: list[tuple[Sequence[bytes], asyncio.Future[Places]]] = []
+        self._asking: asyncio.Task[None] | None = None
 
     async def __call__(self, places: Sequence[bytes]) -> Places:
         """The versions that are known at some places, and at others."""
         future: asyncio.Future[Places] = asyncio.get_running_loop().create_future()
         self._waiting.append((places, future))
-        if len(self._waiting) == 1:
-            self._asking = asyncio.create_task(self._ask())
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask(), name="look up")
         return await future
 
     async def _ask(self) -> None:
-        await asyncio.sleep(0)
-        waiting, self._waiting = self._waiting, []
-        try:
-            found = await self._ledger.look_up([place for places, _ in waiting for place in places])
-        except Exception as error:
+        while self._waiting:
+            waiting, self._waiting = self._waiting, []
+            try:
+                found = await self._ledger.look_up([place for places, _ in waiting for place in places])
+            except Exception as error:
+                for _, future in waiting:
+                    if not future.done():
+                        future.set_exception(error)
+                continue
             for _, future in waiting:
-                if not future.done():
-                    future.set_exception(error)
-            return
-        for _, future in waiting:
-            if not future.done():  # whoever waited may have been cancelled
-                future.set_result(found)
+                if not future.done():  # whoever waited may have been cancelled
+                    future.set_result(found)
 
 
 class Verifier:

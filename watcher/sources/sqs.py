@@ -20,6 +20,8 @@ from watcher.sources.base import Bucket, Cursor, Delivery, Source
 
 _log = log.get("sqs")
 WAIT_SECONDS = 20
+GATHER = 0.003
+"""Seconds that a deletion waits for others: ten go in one request."""
 GIVE_BACK = 3.0
 """Seconds that messages which were not settled may take to go back at the end."""
 
@@ -59,7 +61,10 @@ class SqsSource(Source):
                 asyncio.create_task(self._receive(receiver, deletions, found), name=f"{self.name} receiver {number}")
                 for number in range(self._options.receivers)
             ]
-            tasks.append(asyncio.create_task(deletions.run(), name=f"{self.name} deletions"))
+            tasks += [
+                asyncio.create_task(deletions.run(), name=f"{self.name} deletions {number}")
+                for number in range(self._options.receivers)
+            ]
             try:
                 yield Delivery(())
                 while True:
@@ -158,6 +163,8 @@ class _Deletions:
     async def run(self) -> None:
         while True:
             batch = [await self._waiting.get()]
+            if self._waiting.qsize() < 9:
+                await asyncio.sleep(GATHER)
             while len(batch) < 10 and not self._waiting.empty():
                 batch.append(self._waiting.get_nowait())
             await self._delete(batch)
