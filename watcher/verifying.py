@@ -11,7 +11,7 @@ from watcher import log
 from watcher.catalog import Catalog
 from watcher.errors import AccessRefused, ObjectNotFound, PermanentError, TransientError
 from watcher.model.objects import MARKER, ObjectEvent, ObjectInfo, parse_lineage, place_of, short_digest
-from watcher.state.ledger import Candidate, Known, Ledger, Match, Places, State, overtaken
+from watcher.state.ledger import Candidate, Known, Ledger, Match, Places, State, listed_of, overtaken, version_of
 from watcher.state.store import State as Store
 from watcher.state.unready import Unready
 from watcher.storage.base import Storage
@@ -136,8 +136,7 @@ class Verifier:
     ) -> None:
         matches = tuple(catalog.index.match(event.storage, event.key))
         if event.info is not None:
-            listed = next(iter(await self._state.ledger.unknown([event.info])), None) if not event.existing else None
-            if not matches or listed is None:
+            if not matches or event.existing or await self._is_known(event.info, known):
                 self._judge(event, event.info, matches, None, found)
                 return
         elif not matches or event.key.endswith(FOLDER_MARKS):
@@ -150,6 +149,12 @@ class Verifier:
             self._overtaken(event, found)
             return
         await self._ask(event, matches, before, found)
+
+    async def _is_known(self, info: ObjectInfo, known: Sequence[Known]) -> bool:
+        """Whether the ledger has the version that a listing shows."""
+        if any(row.is_of(version_of(info), listed_of(info)) for row in known):
+            return True
+        return self._state.database.has_old_ledger and not await self._state.ledger.unknown([info])
 
     async def _ask(
         self, event: ObjectEvent, matches: tuple[Match, ...], before: Unready | None, found: Verified
