@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -228,6 +229,7 @@ def test_s3_by_polling(
     for bucket in ("poll-in", "poll-out"):
         client.create_bucket(Bucket=bucket)
     client.upload_file(str(clip), "poll-in", "up/old.mp4")
+    time.sleep(2.1)  # listings tell times in whole seconds: what is younger than two may be new, and is taken as new
     settings = s3_settings(moto, "poll-in", "poll-out")
     settings["sources"] = {"sweep": {"type": "s3_poll", "storage": "poll-in", "interval": "300ms"}}
     settings["notifiers"] = {"hook": {"type": "webhook", "url": receiver.url}}
