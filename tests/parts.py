@@ -154,6 +154,28 @@ def redis_server(directory: Path, port: int | None = None) -> Iterator[int]:
         yield port
 
 
+KAFKA = """
+import sys
+from confluent_kafka import Producer
+cluster = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "none"})
+broker, *_ = cluster.list_topics(timeout=10).brokers.values()
+print(broker.port, flush=True)
+sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def kafka() -> Iterator[int]:
+    """The cluster that librdkafka brings for tests, with one broker, in a process of its own; yields its port."""
+    command = [sys.executable, "-c", KAFKA]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield int(process.stdout.readline())
+        finally:
+            process.kill()
+
+
 @contextlib.contextmanager
 def postgresql(directory: Path) -> Iterator[str]:
     """PostgreSQL with an empty cluster; yields the address of its server, to which the name of a database is added."""

@@ -18,11 +18,13 @@ import nats
 import pytest
 import pytest_asyncio
 import redis
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from pydantic import HttpUrl, SecretStr
 
 from tests import parts
 from watcher.errors import AccessRefused, PermanentError, TransientError
 from watcher.notifiers import amqp, directory, memory, mqtt, sqs, webhook
+from watcher.notifiers import kafka as kafka_notifier
 from watcher.notifiers import nats as nats_notifier
 from watcher.notifiers import redis as redis_notifier
 from watcher.notifiers.base import Message, Notifier
@@ -52,6 +54,34 @@ async def over_nats(tmp_path: Path) -> AsyncIterator[Case]:
         async with nats_notifier.NatsNotifier("n", nats_notifier.Options(host="127.0.0.1", port=port)) as subject:
             yield Case(subject, lambda: heard)
         await client.close()
+
+
+@contextlib.asynccontextmanager
+async def over_kafka() -> AsyncIterator[Case]:
+    with parts.kafka() as port:
+        heard: list[bytes] = []
+        keys: set[bytes] = set()
+        consumer = AIOKafkaConsumer(
+            "watcher.tasks", bootstrap_servers=f"127.0.0.1:{port}", auto_offset_reset="earliest"
+        )
+
+        async def hear() -> None:
+            async for message in consumer:
+                keys.add(message.key)
+                assert dict(message.headers)["event_id"].startswith(b"event-")
+                heard.append(message.value)
+
+        options = kafka_notifier.Options(host="127.0.0.1", port=port, key="{workflow}")
+        async with kafka_notifier.KafkaNotifier("k", options) as topic:
+            async with AIOKafkaProducer(bootstrap_servers=f"127.0.0.1:{port}") as producer:
+                await producer.partitions_for("watcher.tasks")  # which makes it
+            await consumer.start()
+            hearing = asyncio.create_task(hear())
+            yield Case(topic, lambda: heard)
+            hearing.cancel()
+            await asyncio.wait([hearing])
+            await consumer.stop()
+        assert keys in ({b"w"}, {MESSAGE.workflow.encode()}, set())
 
 
 @contextlib.asynccontextmanager
@@ -87,7 +117,7 @@ async def over_mqtt(tmp_path: Path, version: str) -> AsyncIterator[Case]:
 
 
 @pytest_asyncio.fixture(
-    params=["memory", "directory", "webhook", "mqtt-5", "mqtt-3.1.1", "sqs", "amqp", "nats", "redis"]
+    params=["memory", "directory", "webhook", "mqtt-5", "mqtt-3.1.1", "sqs", "amqp", "nats", "kafka", "redis"]
 )
 async def case(
     request: pytest.FixtureRequest, tmp_path: Path, receiver: parts.HttpReceiver, moto: str, rabbit: int
@@ -128,6 +158,9 @@ async def case(
         await connection.close()
     elif kind == "nats":
         async with over_nats(tmp_path) as made_:
+            yield made_
+    elif kind == "kafka":
+        async with over_kafka() as made_:
             yield made_
     elif kind == "redis":
         async with over_redis(tmp_path) as made_:
@@ -338,12 +371,13 @@ async def test_sqs_that_refuses(moto: str) -> None:
             await sender.publish(Message("e", "t", "w", b"x" * (sqs.LARGEST + 1)))
 
 
-async def test_nats_and_redis_say_what_is_wrong(tmp_path: Path) -> None:
+async def test_nats_kafka_and_redis_say_what_is_wrong(tmp_path: Path) -> None:
     """A server that is away may come back; so may a stream that takes a subject."""
     port = parts.free_port()
     for notifier in (
         nats_notifier.NatsNotifier("n", nats_notifier.Options(host="127.0.0.1", port=port, timeout=2)),
         redis_notifier.RedisNotifier("r", redis_notifier.Options(host="127.0.0.1", port=port, timeout=2)),
+        kafka_notifier.KafkaNotifier("k", kafka_notifier.Options(host="127.0.0.1", port=port, timeout=2)),
     ):
         with pytest.raises(TransientError):
             await notifier.publish(MESSAGE)
@@ -358,3 +392,7 @@ async def test_nats_and_redis_say_what_is_wrong(tmp_path: Path) -> None:
             assert subject.subject_of(Message("e", "t", "a.b *>", b"")) == "nobody.a_b___"
     with pytest.raises(ValueError, match="subject to publish"):
         nats_notifier.Options(host="h", subject="a.>")
+    options = kafka_notifier.Options(host="h", topic="tasks.{workflow}")
+    assert kafka_notifier.KafkaNotifier("k", options).topic_of(Message("e", "t", "a b/é", b"")) == "tasks.a_b__"
+    with pytest.raises(ValueError, match="a topic has"):
+        kafka_notifier.Options(host="h", topic="a b")

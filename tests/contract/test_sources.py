@@ -14,6 +14,7 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -25,13 +26,17 @@ import nats
 import pytest
 import pytest_asyncio
 from aiohttp import web
+from aiokafka import AIOKafkaProducer
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from tests import parts
-from watcher.errors import TransientError
+from watcher.errors import PermanentError, TransientError
 from watcher.model.objects import Merged, ObjectEvent, ObjectInfo, Part
 from watcher.sources import _inotify, amqp, folder, memory, minio_listen, mqtt, s3_poll, sqs, webhook
+from watcher.sources import kafka as kafka_source
 from watcher.sources import nats as nats_source
 from watcher.sources import redis as redis_source
 from watcher.sources._dialects import MAX_BODY
@@ -209,6 +214,16 @@ class NatsCase(Case):
         await self._client.jetstream().publish("bucket.videos", notification(key))
 
 
+class KafkaCase(Case):
+    def __init__(self, producer: Any, port: int) -> None:
+        self._producer = producer
+        options = kafka_source.Options(host="127.0.0.1", port=port, topics=("events",))
+        self.source = kafka_source.KafkaSource("k", options, BUCKETS)
+
+    async def add(self, key: str) -> None:
+        await self._producer.send_and_wait("events", notification(key))
+
+
 class RedisCase(Case):
     def __init__(self, client: Any, port: int) -> None:
         self._client = client
@@ -236,6 +251,11 @@ async def over_a_broker(kind: str, directory: Path, rabbit: int) -> AsyncIterato
             await client.jetstream().add_stream(name="EVENTS", subjects=["bucket.>"])
             yield NatsCase(client, port)
             await client.close()
+    elif kind == "kafka":
+        with parts.kafka() as port:
+            async with AIOKafkaProducer(bootstrap_servers=f"127.0.0.1:{port}") as producer:
+                await producer.partitions_for("events")  # which makes it
+                yield KafkaCase(producer, port)
     else:
         with parts.redis_server(directory) as port:
             reached = Redis(port=port)
@@ -243,10 +263,12 @@ async def over_a_broker(kind: str, directory: Path, rabbit: int) -> AsyncIterato
             await reached.aclose()
 
 
-@pytest_asyncio.fixture(params=["memory", "folder", "s3_poll", "sqs", "webhook", "mqtt", "amqp", "nats", "redis"])
+@pytest_asyncio.fixture(
+    params=["memory", "folder", "s3_poll", "sqs", "webhook", "mqtt", "amqp", "nats", "kafka", "redis"]
+)
 async def case(request: pytest.FixtureRequest, tmp_path: Path, moto: str, rabbit: int) -> AsyncIterator[Case]:
     """Each implementation in turn, over a real other side."""
-    if request.param in ("mqtt", "amqp", "nats", "redis"):
+    if request.param in ("mqtt", "amqp", "nats", "kafka", "redis"):
         async with over_a_broker(request.param, tmp_path, rabbit) as made:
             yield made
         return
@@ -608,3 +630,49 @@ async def test_minio_is_listened_to_and_swept(tmp_path: Path) -> None:
     await runner.cleanup()
     with pytest.raises(ValueError, match="no bucket"):
         minio_listen.MinioListenSource("l", minio_listen.Options(storage="d"), {"d": object()})  # type: ignore[dict-item]
+
+
+# Kafka.
+
+
+@given(st.sets(st.integers(0, 40), min_size=1), st.randoms(use_true_random=False))
+def test_kafka_is_told_of_what_lies_before_all_that_is_open(offsets: set[int], random: Random) -> None:
+    """Whatever the order in which messages are committed here, and whichever gaps their offsets have."""
+    progress = kafka_source.Progress()
+    for offset in sorted(offsets):
+        progress.given(offset)
+    still_open = sorted(offsets)
+    for offset in random.sample(still_open, len(still_open)):
+        progress.done(offset)
+        still_open.remove(offset)
+        told = -1 if progress.position is None else progress.position - 1
+        assert told == max((each for each in offsets if each < min(still_open, default=99)), default=-1)
+    assert progress.back() is None
+
+
+def test_kafka_begins_anew_with_the_first_open_message() -> None:
+    """What was committed behind it comes twice, which is known."""
+    progress = kafka_source.Progress()
+    for offset in (3, 4, 7):
+        progress.given(offset)
+    progress.done(3)
+    progress.done(7)
+    assert (progress.position, progress.back()) == (4, 4)
+    for offset in (4, 7):
+        progress.given(offset)
+    progress.done(4)
+    assert progress.position == 5
+    progress.done(7)
+    assert progress.position == 8
+
+
+async def test_kafka_check_names_the_topic_that_is_missing() -> None:
+    """And a cluster that is away may come back."""
+    with parts.kafka() as port:
+        options = kafka_source.Options(host="127.0.0.1", port=port, topics=("absent",), timeout=5)
+        with pytest.raises(PermanentError, match="no topic 'absent'"):
+            await kafka_source.KafkaSource("k", options, BUCKETS).check()
+    with pytest.raises(TransientError):
+        await kafka_source.KafkaSource("k", options, BUCKETS).check()
+    with pytest.raises(TransientError):
+        await anext(kafka_source.KafkaSource("k", options, BUCKETS).deliveries(Ledger()))

@@ -122,9 +122,19 @@ def test_types_are_file_names() -> None:
     """Each family lists its implementations by the names of their files."""
     assert plugin.names("storage") == ["cos", "local", "memory", "s3"]
     assert plugin.names("sources") == [
-        "amqp", "folder", "memory", "minio_listen", "mqtt", "nats", "redis", "s3_poll", "sqs", "webhook",
+        "amqp", "folder", "kafka", "memory", "minio_listen", "mqtt", "nats", "redis", "s3_poll", "sqs", "webhook",
     ]  # fmt: skip
-    assert plugin.names("notifiers") == ["amqp", "directory", "memory", "mqtt", "nats", "redis", "sqs", "webhook"]
+    assert plugin.names("notifiers") == [
+        "amqp",
+        "directory",
+        "kafka",
+        "memory",
+        "mqtt",
+        "nats",
+        "redis",
+        "sqs",
+        "webhook",
+    ]
     assert plugin.names("executors") == ["embedded"]
     steps = ["adaptive_dynamic_streaming", "animated_graphic", "command", "image", "image_sprite"]
     assert plugin.names("steps") == [*steps, "sample_snapshot", "snapshot_by_time_offset", "transcode", "waveform"]
