@@ -182,7 +182,7 @@ class DrivenClient:
 
 
 class TccliClient:
-    """The command-line client: a process for each call, over TLS."""
+    """The command-line client, over TLS."""
 
     def __init__(self, folder: Path, endpoint: Endpoint, home: Path) -> None:
         self._endpoint = endpoint
@@ -190,30 +190,37 @@ class TccliClient:
         # It trusts the certificates of certifi and offers no choice.
         (home / "certifi.py").write_text(f"def where():\n    return {str(endpoint.ca)!r}\n")
         path = os.pathsep.join([str(home), str(folder)])
-        self._environment = {**os.environ, "PYTHONPATH": path, "HOME": str(home), "PYTHONWARNINGS": "ignore"}
+        environment = {**os.environ, "PYTHONPATH": path, "HOME": str(home), "PYTHONWARNINGS": "ignore"}
+        command = [sys.executable, str(Path(__file__).with_name("tccli_driver.py"))]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True
+        )
 
     def call(self, action: str, **body: Any) -> dict[str, Any]:
         given = self._home / "body.json"
         given.write_text(json.dumps(body))
         where = ["--endpoint", self._endpoint.address, "--region", "ap-guangzhou"]
         pair = ["--secretId", self._endpoint.secret_id, "--secretKey", self._endpoint.secret_key]
-        command = [sys.executable, "-c", "from tccli.main import main; import sys; sys.exit(main())", "mps", action]
-        done = subprocess.run(
-            [*command, *where, *pair, "--cli-input-json", f"file://{given}"],
-            env=self._environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            said = done.stdout + done.stderr
+        arguments = ["mps", action, *where, *pair, "--cli-input-json", f"file://{given}"]
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(json.dumps(arguments) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        assert line, f"the driver ended with status {self._process.wait(10)}"
+        status, said = json.loads(line)
+        if status:
             match = re.search(r"code:(\S+) message:(.*?) requestId:", said, re.DOTALL)
             assert match, said
             raise Fault(match[1], match[2])
-        return json.loads(done.stdout)  # type: ignore[no-any-return]
+        return json.loads(said)  # type: ignore[no-any-return]
 
     def close(self) -> None:
-        pass
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait(20)
 
 
 def _downloaded(requirement: str, folder: Path) -> Path:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from tests.faulty import FaultyStore
 from tests.rig import BUCKET, Discovery
 from watcher import backfilling
 from watcher.backfilling import Backfiller
+from watcher.model.objects import Merged, ObjectInfo, Part
 from watcher.sources import webhook
 from watcher.sources.s3_poll import S3PollSource
 from watcher.state import unready
@@ -445,6 +446,38 @@ async def test_d21_a_broken_chain_is_no_sweep(store: FaultyStore, tmp_path: Path
         await found.until(lambda: not found.dispatcher.troubles, 30)
         await found.swept()
         await found.check()
+
+
+async def test_pages_that_stay_as_they_are_are_not_read_again(store: FaultyStore, tmp_path: Path) -> None:
+    """And whatever changes in one of them is noticed: new, overwritten and removed objects, anywhere."""
+    store.page = 10
+    for number in range(100, 195):
+        store.put(BUCKET, f"{number}.mp4", notify=0, last_modified=LONG_AGO)
+    everything = {"existing": "process", "ranges": 3}
+    async with Discovery(store, tmp_path / "s.db", poll=everything, queue=False) as found:
+        (sweep,) = (source for source in found.sources if isinstance(source, S3PollSource))
+        await found.until(lambda: len(sweep.memory) >= 9)
+        compared: list[int] = []
+        merge = found.state.ledger.merge
+
+        async def noted(part: Part, infos: Sequence[ObjectInfo], *given: Any, **further: Any) -> Merged:
+            compared.append(len(infos))
+            return await merge(part, infos, *given, **further)
+
+        found.state.ledger.merge = noted  # type: ignore[method-assign]
+        await found.swept(2)
+        assert compared
+        assert sum(compared) == 0
+        expected = [(key, version) for key, version in store.current(BUCKET)]
+        for key in ("000.mp4", "150x.mp4", "999.mp4", "120.mp4", "194.mp4"):  # new and overwritten
+            expected.append((key, store.put(BUCKET, key, notify=0, last_modified=LONG_AGO + 60)))
+            await found.swept()
+            await found.check(expected)
+        for key in ("100.mp4", "155.mp4"):
+            store.remove(BUCKET, key)
+            await found.swept(4)
+            assert (await found.state.ledger.versions(BUCKET, key))[0].missing is not None
+        await found.check(expected)
 
 
 async def test_d21_listings_without_etags(store: FaultyStore, tmp_path: Path) -> None:

@@ -85,3 +85,19 @@ def test_what_is_no_listing(body: bytes, reason: str) -> None:
     """Nothing is guessed: the sweep breaks, and begins again where it was."""
     with pytest.raises(TransientError, match=reason):
         parse(body, "b", "b")
+
+
+@given(st.lists(ENTRY, min_size=1, max_size=6), st.booleans())
+def test_a_page_that_is_as_expected_is_not_read(entries: list[Any], truncated: bool) -> None:
+    """Whether another one follows is read all the same; any other digest changes nothing."""
+    body = page(entries)
+    if truncated:
+        more = b"<IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken>"
+        body = body.replace(b"<IsTruncated>false</IsTruncated>", more)
+    whole, token = parse(body, "b", "b")
+    assert whole.digest is not None
+    assert parse(body, "b", "b", None, (b"another", "z")) == (whole, token)
+    same, following = parse(body, "b", "b", None, (whole.digest, "last"))
+    assert (same.same, same.infos, same.last, following) == (True, [], "last", "t" if truncated else None)
+    changed, _ = parse(page([*entries, ("z", 1, "", False)]), "b", "b", None, (whole.digest, "last"))
+    assert len(changed.infos) == len(entries) + 1

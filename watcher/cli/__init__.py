@@ -63,7 +63,11 @@ def run(config: Config = None) -> None:
     workflows and templates anew.
     """
     import asyncio
+    import signal
 
+    # Until the daemon listens to signals there is nothing to put in order, and Python loses a KeyboardInterrupt that
+    # comes in a callback, such as those of an import.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     from watcher import log, settings
     from watcher.daemon import Daemon
 

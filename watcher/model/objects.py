@@ -108,6 +108,8 @@ class Merged:
     unknown: list[ObjectInfo]
     missing: int = 0
     forgotten: int = 0
+    settled: bool = False
+    """Nothing was new and nothing had to be noted: the same listing would tell nothing again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,22 @@ class Page(Protocol):
     @property
     def time(self) -> int | None: ...
 
+    @property
+    def digest(self) -> bytes | None: ...
+
+    @property
+    def same(self) -> bool: ...
+
+
+class Expected(Protocol):
+    """The digest, and the last key, of the page behind a key, as it was an earlier time; None where not known."""
+
+    def __call__(self, after: str, /) -> tuple[bytes, str] | None: ...
+
+
+def nothing_expected(after: str) -> None:
+    """Every page is read."""
+
 
 class Bucket(Protocol):
     """What a source needs of the storage it watches."""
@@ -81,7 +97,7 @@ class Bucket(Protocol):
     def list(self, prefix: str = "") -> AsyncIterator[list[ObjectInfo]]:
         """All objects whose key starts with ``prefix``, in pages."""
 
-    def pages(self, prefix: str = "", after: str = "") -> AsyncIterator[Page]:
+    def pages(self, prefix: str = "", after: str = "", expected: Expected = nothing_expected) -> AsyncIterator[Page]:
         """The same in the order of keys, where the storage has one, and only keys behind ``after``."""
 
     async def check(self) -> None:

@@ -22,10 +22,11 @@ from pydantic import Field
 
 from watcher import log, plugin
 from watcher.errors import TransientError, WatcherError
-from watcher.model.objects import ObjectEvent, ObjectInfo, Part
+from watcher.model.objects import Merged, ObjectEvent, ObjectInfo, Part
 from watcher.plugin import Seconds
+from watcher.sources._page_memory import PageMemory, Same
 from watcher.sources._sweep_state import PrefixState, Range, SweepState
-from watcher.sources.base import Bucket, Cursor, Delivery, Outstanding, Source
+from watcher.sources.base import Bucket, Cursor, Delivery, Outstanding, Page, Source
 
 _log = log.get("s3_poll")
 
@@ -98,6 +99,7 @@ class S3PollSource(Source):
         self._hurry = asyncio.Event()
         self._tails: dict[str, deque[str]] = {}
         """The last keys of each prefix, for the fast lane; none where keys don't come in order."""
+        self.memory = PageMemory()
 
     def hurry(self) -> None:
         """Sweep now: something changed, and nobody can say what."""
@@ -192,10 +194,10 @@ class S3PollSource(Source):
         return self._options
 
     def keep_tail(self, prefix: str, keys: Sequence[str] | None) -> None:
-        """Where the fast lane begins; None where keys don't come in order."""
+        """Where the fast lane begins; None where keys don't come in order, a single one where the end is as it was."""
         if keys is None:
             self._tails.pop(prefix, None)
-        else:
+        elif len(keys) > 1 or prefix not in self._tails:
             self._tails[prefix] = deque(keys, maxlen=LOOK_BACK)
 
 
@@ -267,21 +269,17 @@ class _Sweep:
         after, last = keys.position, keys.last
         pages, ended = 0, False
         outstanding = Outstanding()
-        async for page in self._storage.pages(self._prefix, after):
+
+        def expected(after: str) -> tuple[bytes, str] | None:
+            same = self._source.memory.find(self._prefix, after, last)
+            return (same.digest, same.last) if same is not None else None
+
+        async for page in self._storage.pages(self._prefix, after, expected):
             await self._count(page.time)
-            if any(info.key <= before for info, before in _with_previous(page.infos, after)):
-                raise _Unordered
-            infos = page.infos
-            if last is not None and page.last > last:
-                infos, ended = [info for info in infos if info.key <= last], True
-            following = last if ended and last is not None else page.last or after
-            if following != after:
-                await self._merge(after, following, infos, outstanding)
-            after = following
+            ended = last is not None and page.last > last
+            after = await self._page(page, after, last, outstanding)
             pages += 1
             self._lasts.append(after)
-            if last is None:
-                self._tail.extend(info.key for info in infos[-LOOK_BACK:])
             if ended:
                 break
             if pages % SAVE_EVERY == 0:
@@ -293,14 +291,48 @@ class _Sweep:
         await _committed(outstanding)
         keys.position, keys.done = after, True
 
-    async def _merge(self, after: str, last: str | None, infos: list[ObjectInfo], outstanding: Outstanding) -> None:
-        """Compare with the ledger what is listed behind ``after`` up to ``last``; None is the end of the prefix."""
+    async def _page(self, page: Page, after: str, last: str | None, outstanding: Outstanding) -> str:
+        """Merge the page behind ``after``, cut at ``last``; returns the key behind which the next one begins."""
+        if any(info.key <= before for info, before in _with_previous(page.infos, after)):
+            raise _Unordered
+        infos, until = page.infos, page.last or after
+        if last is not None and page.last > last:
+            infos, until = [info for info in infos if info.key <= last], last
+        if page.same:
+            same = self._source.memory.find(self._prefix, after, last)
+            self._listed += same.listed if same is not None else 0
+            self._missing += same.missing if same is not None else 0
+        elif until != after:
+            merged = await self._merge(after, until, infos, outstanding)
+            self._remember(page, after, until, merged)
+        if last is None:  # the end of the listing
+            if page.same:
+                self._tail.clear()
+            self._tail.extend([page.last] if page.same else (info.key for info in infos[-LOOK_BACK:]))
+        return until
+
+    def _remember(self, page: Page, after: str, until: str, merged: tuple[int, Merged]) -> None:
+        listed, found = merged
+        if page.digest is not None and found.settled:
+            same = Same(page.digest, page.last, until, listed, found.missing, time.monotonic())
+            self._source.memory.keep(self._prefix, after, same)
+        else:
+            self._source.memory.drop(self._prefix, after)
+
+    async def _merge(
+        self, after: str, last: str | None, infos: list[ObjectInfo], outstanding: Outstanding
+    ) -> tuple[int, Merged]:
+        """Compare with the ledger what is listed behind ``after`` up to ``last``; None is the end of the prefix.
+
+        Returns the number of objects, and what came of it.
+        """
         files = [info for info in infos if not info.key.endswith("/")]
         part = Part(self._source.sweeps, self._prefix, after, last)
         merged = await self._cursor.merge(part, files, int(self._of.began), confirm=self._of.believable)
         self._listed += len(files)
         self._missing += merged.missing
         await self._tell(merged.unknown, outstanding)
+        return len(files), merged
 
     async def _tell(self, infos: Sequence[ObjectInfo], outstanding: Outstanding) -> None:
         for start in range(0, len(infos), BATCH):

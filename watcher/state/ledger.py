@@ -202,11 +202,13 @@ class Ledger:
         """
         table = schema.ledger
         below = place_of(part.storage, part.prefix)
-        query = select(table).where(table.c.place >= below, table.c.place < _following(below))
-        if part.after:
-            query = query.where(table.c.place > place_of(part.storage, part.after))
-        if part.last is not None:
-            query = query.where(table.c.place <= place_of(part.storage, part.last))
+        # One bound at each side: of two, SQLite may take the wider one, and read the prefix from its beginning.
+        place, after = table.c.place, place_of(part.storage, part.after) if part.after else b""
+        query = select(table).where(place > after if after >= below else place >= below)
+        if part.last is not None and part.last.startswith(part.prefix):
+            query = query.where(place <= place_of(part.storage, part.last))
+        else:
+            query = query.where(place < _following(below))
 
         def compare(connection: Connection) -> tuple[list[ObjectInfo], list[_Seen], list[_Seen]]:
             return _compare(_seen(connection, query), infos)
@@ -222,7 +224,8 @@ class Ledger:
         forgotten = old if confirm else []
         if any(changes.values()) or forgotten:
             await self._database.run(lambda connection: _note(connection, changes, forgotten))
-        return Merged(unknown, len(absent), len(forgotten))
+        settled = not (unknown or missed or back or gone or old)
+        return Merged(unknown, len(absent), len(forgotten), settled)
 
     async def intake(
         self,

@@ -54,6 +54,18 @@ class Page:
     infos: list[ObjectInfo]
     last: str
     time: int | None
+    digest: bytes | None = None
+    """Of the text of its entries, where there is one."""
+    same: bool = False
+    """The digest is the one expected, so that ``infos`` were not read."""
+
+
+Expected = Callable[[str], tuple[bytes, str] | None]
+"""The digest, and the last key, of the page behind a key, as it was an earlier time; None where that is not known."""
+
+
+def nothing_expected(after: str) -> None:
+    """Every page is read."""
 
 
 class Storage(ABC):
@@ -132,8 +144,13 @@ class Storage(ABC):
     def list(self, prefix: str = "") -> AsyncIterator[list[ObjectInfo]]:
         """All objects whose key starts with ``prefix``, in any order, in pages of bounded size."""
 
-    async def pages(self, prefix: str = "", after: str = "") -> AsyncIterator[Page]:
-        """The same, in the order of keys where the storage has one, and only keys behind ``after``."""
+    async def pages(
+        self, prefix: str = "", after: str = "", expected: Expected = nothing_expected
+    ) -> AsyncIterator[Page]:
+        """The same, in the order of keys where the storage has one, and only keys behind ``after``.
+
+        Pages that are as ``expected`` need not be read.
+        """
         async for infos in self.list(prefix):
             behind = [info for info in infos if info.key > after]
             yield Page(behind, max((info.key for info in infos), default=""), None)

@@ -21,7 +21,7 @@ from watcher import aws
 from watcher.errors import ObjectNotFound, PermanentError, TransientError, WatcherError
 from watcher.model.objects import ObjectInfo
 from watcher.storage._listing import ARCHIVED, parsed
-from watcher.storage.base import HEAD, Before, Page, Progress, Storage, Upload
+from watcher.storage.base import HEAD, Before, Expected, Page, Progress, Storage, Upload, nothing_expected
 from watcher.together import together
 
 PART = HEAD
@@ -203,7 +203,9 @@ class S3Storage(Storage):
             aws.leave_listings(self._listing)
         return self._listing
 
-    async def pages(self, prefix: str = "", after: str = "") -> AsyncIterator[Page]:
+    async def pages(
+        self, prefix: str = "", after: str = "", expected: Expected = nothing_expected
+    ) -> AsyncIterator[Page]:
         """Read beside the event loop."""
         further = {"StartAfter": after} if after else {}
         token: str | None = None
@@ -215,7 +217,8 @@ class S3Storage(Storage):
                     Bucket=self.bucket, Prefix=prefix, EncodingType="url", **further
                 )
             date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
-            page, following = await parsed(answer[aws.RAW], self.name, self.bucket, date)
+            page, following = await parsed(answer[aws.RAW], self.name, self.bucket, date, expected(after))
+            after = page.last
             yield page
             if following is None:
                 return
