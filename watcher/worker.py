@@ -186,7 +186,7 @@ class _Performance:
         await self._plan(media)
         await self._changed()
         first = [run for run in self._runs if getattr(run.planned.spec, "publish_first", 0)]
-        for batch in (first, [run for run in self._runs if run not in first]):
+        for batch in filter(None, (first, [run for run in self._runs if run not in first])):
             await self._encode(media, batch)
             await self._run_programs(batch)
             await self._worker.storages[self._unit.source.storage].verify(self._unit.source)
