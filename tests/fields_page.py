@@ -31,7 +31,7 @@ MODELS: list[tuple[str, list[type[BaseModel]]]] = [
     ("Sub-tasks", [
         inputs.MediaProcessTask, inputs.TranscodeInput, inputs.OverrideTranscodeParameter, inputs.AnimatedGraphicInput,
         inputs.SnapshotByTimeOffsetInput, inputs.SampleSnapshotInput, inputs.ImageSpriteInput,
-        inputs.AdaptiveDynamicStreamingInput, inputs.WaveformInput, inputs.CommandInput,
+        inputs.AdaptiveDynamicStreamingInput, inputs.WaveformInput, inputs.CommandInput, inputs.AiRecognitionInput,
     ]),
     ("Templates", [
         templates.TranscodeTemplate, video.VideoTemplate, video.SegmentSpecificInfo, video.TehdConfig,

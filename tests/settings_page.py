@@ -10,6 +10,7 @@ from pydantic_core import PydanticUndefined
 
 from watcher import plugin, settings
 from watcher.executors.base import Executor
+from watcher.inference.base import Provider
 from watcher.notifiers.base import Notifier
 from watcher.sources.base import Source
 from watcher.storage.base import Storage
@@ -33,6 +34,7 @@ FAMILIES = (
     ("sources", "sources", Source, "Where object events come from. `sources: {NAME: {type: …, …}}`"),
     ("notifiers", "notifiers", Notifier, "Where task events go. `notifiers: {NAME: {type: …, …}}`"),
     ("executor", "executors", Executor, "Where units run. `executor: {type: …, …}`"),
+    ("ai.text, ai.speech", "inference", Provider, "Who reads and who listens. `ai: {text: {type: …, …}, speech: …}`"),
 )
 
 
@@ -65,6 +67,7 @@ def page() -> str:
     """The whole page."""
     sections = {
         "media": settings.MediaSettings,
+        "ai": settings.AiSettings,
         "api": settings.ApiSettings,
         "outside": settings.OutsideSettings,
         "log": settings.LogSettings,

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from watcher import planning
+from watcher import planning, plugin
 from watcher.catalog import preset_directory
+from watcher.finding import Models
+from watcher.inference.base import Provider
 from watcher.media import ffmpeg
 from watcher.media.containment import Containment, Limits
 from watcher.media.ffmpeg import FFmpeg
+from watcher.media.inference import ModelProcess
 from watcher.media.probe import Probe
 from watcher.media.workdir import WorkRoot
-from watcher.model.inputs import MediaProcessTask
+from watcher.model.inputs import AiRecognitionInput, MediaProcessTask
 from watcher.model.objects import ObjectInfo
 from watcher.model.order import Order
+from watcher.model.samples import Word
 from watcher.model.task import StepResult, Task
-from watcher.model.templates import FAMILIES
 from watcher.model.unit import Outcome
 from watcher.model.workflow import Workflow
 from watcher.mps import files, wire
+from watcher.mps.families import TABLE
 from watcher.steps._encoders import EncoderOptions
 from watcher.storage import local, s3
 from watcher.storage.base import Storage
@@ -65,8 +70,21 @@ class Bench:
             FFmpeg(program, contained, LIMITS, threads=2),
             EncoderOptions("ultrafast"),
         )
+        self.words: list[Word] = []
         self.templates, _ = files.load_templates([preset_directory()])
         self.reports: list[tuple[StepResult, ...]] = []
+
+    def serve(self, **providers: str | tuple[str, dict[str, Any]]) -> None:
+        """Have capabilities served by providers, each given by its type, or by that and its options."""
+        processes: dict[Any, ModelProcess] = {}
+        for capability, given in providers.items():
+            name, options = (given, {}) if isinstance(given, str) else given
+            provider = plugin.implementation("inference", name, Provider)
+            processes[capability] = ModelProcess(
+                name, json.dumps(options), self.worker.probe.containment, LIMITS, [self.worker.work.path],
+                network=provider.network, stall=30,
+            )  # fmt: skip
+        self.worker = replace(self.worker, models=Models(processes))
 
     def use(self, storage: Storage) -> None:
         """Have the bucket be another storage."""
@@ -75,11 +93,12 @@ class Bench:
 
     def template(self, family: str, definition: int, body: dict[str, Any]) -> int:
         """Add a template, given as the wire has it."""
-        self.templates[family, definition] = wire.decode(FAMILIES[family], body)
+        self.templates[family, definition] = wire.decode(TABLE[family].model, body)
         return definition
 
     async def run(self, key: str, **tasks: Any) -> Outcome:
         """One unit over an object of the bucket; ``tasks`` are the sets of a MediaProcessTask."""
+        recognition = tasks.pop("AiRecognitionTask", None)
         media = wire.decode(MediaProcessTask, tasks)
         rule = {"bucket": "b", "region": "r"}
         workflow = Workflow.model_validate(
@@ -88,6 +107,7 @@ class Bench:
                 "trigger": {"type": "CosFileUpload", "cos_file_upload_trigger": rule},
                 "output_dir": "/out/",
                 "media_process_task": media,
+                "ai_recognition_task": wire.decode(AiRecognitionInput, recognition) if recognition else None,
                 "trusted": True,
             }
         )
@@ -97,7 +117,7 @@ class Bench:
         """One unit over an object of the bucket, whatever it is to do."""
         info = await self.storage.head(key)
         task = Task("t-1", 7, order, info, "PROCESSING", 0, (), time.time())
-        unit = planning.plan(task, self.templates, self.worker.storages)
+        unit = planning.plan(task, self.templates, self.worker.storages, self.words)
         self.registry = Registry()
         return await self.worker.perform(unit, self.registry, self)
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from watcher.errors import Problem
+from watcher.model.ai_parts import Needed, wanted_parts
+from watcher.model.inputs import INTELLIGENT, StepInput
 from watcher.model.order import Order
 from watcher.model.triggers import TriggerIndex
 from watcher.model.workflow import Triggered
@@ -18,6 +20,13 @@ from watcher.state.templates import StoredTemplate
 from watcher.state.workflows import StoredWorkflow
 
 PRESETS = "_templates"
+HOW_TO_SERVE: dict[Needed, str] = {
+    "text": "nothing reads text; pip install 'watcher[ocr]', or name a provider in the settings, under ai.text",
+    "speech": "nothing writes down speech; pip install 'watcher[speech]', or name a provider, under ai.speech",
+    "faces": "nothing that recognises faces is part of this version; use a template without it",
+    "translation": "nothing that translates is part of this version; use a template without it",
+}
+"""What to do when a capability has no provider."""
 
 
 def preset_directory() -> Path:
@@ -180,10 +189,23 @@ def check(workflow: Triggered, settings: Settings, templates: files.Templates, w
             if mark.definition and ("watermark", mark.definition) not in templates:
                 message = f"there is no Watermark template {mark.definition}; the sub-task would fail"
                 problems.append(Problem(f"{where}WatermarkSet", message, warning=True))
+        problems += _unserved(step, settings, templates, where)
         if step.kind != "exec_rules" and step.definition and (step.kind, step.definition) not in templates:
             # The model resolves a template when a task runs, so this is the sub-task's failure, not the file's.
             message = f"there is no {wire.to_wire(step.kind)} template {step.definition}; the sub-task would fail"
             problems.append(Problem(f"{where}Definition", message, warning=True))
+    return problems
+
+
+def _unserved(step: StepInput, settings: Settings, templates: files.Templates, where: str) -> list[Problem]:
+    """What a template asks for has to be something that somebody can do."""
+    problems: list[Problem] = []
+    template = templates.get((step.kind, step.definition)) if step.kind in INTELLIGENT else None
+    for part in wanted_parts(template):
+        if part.needs not in settings.providers:
+            member = wire.to_wire(part.member)
+            message = f"template {step.definition} asks for {member}: {HOW_TO_SERVE[part.needs]}"
+            problems.append(Problem(f"{where}{wire.to_wire(step.kind)}Task.Definition", message))
     return problems
 
 
@@ -198,7 +220,7 @@ def notifier_problems(order: Order, settings: Settings, where: str = "") -> list
 
 
 def _step_buckets(workflow: Order) -> set[str]:
-    storages = [step.output_storage for step in workflow.steps]
+    storages = [getattr(step, "output_storage", None) for step in workflow.steps]
     return {storage.bucket for storage in storages if storage is not None and storage.bucket}
 
 
@@ -212,6 +234,7 @@ _PRODUCED = {
     "adaptive_dynamic_streaming": {"m3u8", "ts", "m4s", "mp4", "mpd", "vtt"},
     "waveform": _PICTURES,
     "command": set[str](),
+    "ai_recognition": {"vtt", "srt", "json"},
     "exec_rules": set[str](),
     "image": set[str](),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import json
 import os
 import secrets
 import signal
@@ -26,8 +27,10 @@ from watcher.catalog import Catalog
 from watcher.dispatcher import Dispatcher
 from watcher.errors import ConfigurationError, Problem, WatcherError
 from watcher.executors.embedded import Options as EmbeddedOptions
+from watcher.finding import Models
 from watcher.media import containment, ffmpeg, hardware
 from watcher.media.containment import Containment, Limits
+from watcher.media.inference import ModelProcess
 from watcher.media.probe import Probe
 from watcher.media.spare import Spares
 from watcher.media.workdir import WorkRoot
@@ -138,6 +141,29 @@ def make_worker(
         encoder=EncoderOptions(configured.media.speed, tools.hardware),
         fonts=configured.media.fonts,
         chunks=configured.media.chunks,
+        models=make_models(configured, contained, work),
+    )
+
+
+def make_models(configured: Settings, contained: Containment, work: WorkRoot) -> Models:
+    """The providers' processes, none of which is started yet."""
+    given = configured.ai
+    limits = Limits(given.memory, 365 * 86_400, 1024**2)
+    return Models(
+        {
+            capability: ModelProcess(
+                chosen.name,
+                json.dumps(chosen.options),
+                contained,
+                limits,
+                [work.path],
+                network=chosen.provider.network,
+                idle=given.idle,
+                stall=given.stall,
+            )
+            for capability, chosen in configured.providers.items()
+        },
+        given.frame_interval,
     )
 
 
@@ -169,6 +195,7 @@ async def opened(configured: Settings, tools: MediaTools) -> AsyncIterator[Parts
         if spares is not None:
             stack.push_async_callback(spares.close)
         worker = make_worker(configured, tools, work, storages, spares)
+        stack.push_async_callback(worker.models.close)
         publisher = Publisher(state, configured.notifiers, guard, owner)
         runner = Runner(
             state,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 from watcher.errors import MediaError
 from watcher.model.dress import Watermark, WatermarkInput
-from watcher.model.inputs import StepInput
+from watcher.model.inputs import INTELLIGENT, StepInput
 from watcher.model.order import Order
 from watcher.model.output_path import output_directory
 from watcher.model.resources import OutputStorage
+from watcher.model.samples import Word
 from watcher.model.task import Task
 from watcher.model.templates import Template
 from watcher.model.unit import PlannedStep, Unit
@@ -21,24 +22,29 @@ from watcher.storage.base import Storage
 WITHOUT_TEMPLATE = ("command", "exec_rules", "image")
 
 
-def plan(task: Task, templates: Templates, storages: Mapping[str, Storage]) -> Unit:
-    """Resolve everything a task names: templates, storages, directories (contract workflows.md, section 5.1)."""
+def plan(task: Task, templates: Templates, storages: Mapping[str, Storage], words: Sequence[Word] = ()) -> Unit:
+    """Resolve everything a task names: templates, storages, directories (contract workflows.md, section 5.1).
+
+    ``words`` are those that intelligent tasks look for.
+    """
     order = task.order
     if task.source.storage not in storages:
         raise MediaError("SourceFileError", f"there is no storage {task.source.storage!r} in the settings")
     steps = tuple(_plan_step(step, order, task, templates, storages) for step in order.steps)
+    steps = tuple(replace(step, words=tuple(words)) if step.spec.kind in INTELLIGENT else step for step in steps)
     return Unit(task.task_id, task.source, steps, (*task.lineage, task.workflow_id))
 
 
 def _plan_step(
     step: StepInput, order: Order, task: Task, templates: Templates, storages: Mapping[str, Storage]
 ) -> PlannedStep:
-    name = (step.output_storage and step.output_storage.bucket) or order.output_bucket
+    given: OutputStorage | None = getattr(step, "output_storage", None)
+    name = (given and given.bucket) or order.output_bucket
     planned = PlannedStep(
         spec=step,
         template=None,
         storage=name,
-        storage_echo=storage_echo(step.output_storage or order.output_storage, name, order, storages),
+        storage_echo=storage_echo(given or order.output_storage, name, order, storages),
         directory=output_directory(task.source.path, order.output_dir),
     )
     if name not in storages:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from watcher.catalog import Catalog
 from watcher.errors import MediaError, ObjectNotFound, ObjectSuperseded, PermanentError, TransientError
 from watcher.executors.base import Executor
 from watcher.graph_run import GraphRun
-from watcher.model.inputs import shown
+from watcher.model.inputs import INTELLIGENT, shown
+from watcher.model.samples import Word
 from watcher.model.task import StepResult, Task, error_number
 from watcher.model.unit import Outcome, Report, Unit
 from watcher.notifiers.base import Notifier
@@ -28,6 +29,8 @@ from watcher.worker import Worker
 
 _log = log.get("runner")
 
+MOST_WORDS = 100_000
+"""Keywords that one task looks for, at most."""
 IDLE = 1.0
 """Seconds between two looks for requests that come past this process (``watcher tasks abort`` and the like)."""
 RETRY_PAUSES = (5.0, 15.0, 60.0, 300.0, 900.0)
@@ -218,11 +221,18 @@ class Runner:
             raise AbortedError("its workflow was disabled or removed before the task began")
         if not task.source.resolved:
             task = live.task = live.report.task = await self._resolved(task)
-        unit = plan(task, self.catalog.templates, self._worker.storages)
+        unit = plan(task, self.catalog.templates, self._worker.storages, await self._words(task))
         _log.debug("task started", attempt=task.attempts)
         async with reporting(live.report, f"progress of {task.task_id}") as report:
             outcome = await self._executor.run(task.task_id, lambda: self._perform(task, unit, report))
         await self._finish(live, outcome)
+
+    async def _words(self, task: Task) -> Sequence[Word]:
+        """The words that intelligent sub-tasks look for."""
+        if not any(step.kind in INTELLIGENT for step in task.order.steps):
+            return ()
+        page = await self._state.words.page(lambda word: True, 0, MOST_WORDS)
+        return page.items
 
     async def _perform(self, task: Task, unit: Unit, report: Report) -> Outcome:
         if task.order.graph:

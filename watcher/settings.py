@@ -14,7 +14,9 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 from watcher import credentials, plugin, yamlfile
 from watcher.errors import ConfigurationError, Problem
 from watcher.executors.base import Executor
+from watcher.inference.base import Chosen, Provider
 from watcher.log import Format, Level
+from watcher.model.findings import Capability
 from watcher.notifiers.base import Notifier
 from watcher.plugin import Bytes, Seconds
 from watcher.sources.base import Source
@@ -68,6 +70,27 @@ class MediaSettings(_Section):
     """A folder of fonts for watermarks and subtitles; those of the system are always looked at."""
     min_free_space: Bytes = 256 * 1024**2
     """No task is started while the work directory's disk has less free space."""
+
+
+USUAL: dict[Capability, str] = {"text": "rapidocr", "speech": "pocketsphinx"}
+"""The provider of a capability where the settings name none."""
+
+
+class AiSettings(_Section):
+    """The models of the intelligent tasks. Each capability is served by a provider, named by its ``type``."""
+
+    text: dict[str, Any] | None = None
+    """What reads text on the screen; unset: ``{type: rapidocr}``, where it is installed."""
+    speech: dict[str, Any] | None = None
+    """What writes down speech; unset: ``{type: pocketsphinx}``, where it is installed."""
+    frame_interval: Annotated[Seconds, Field(ge=0.04, le=3600)] = 1.0
+    """Time between two pictures that are looked at."""
+    memory: Annotated[Bytes, Field(ge=512 * 1024**2)] = 6 * 1024**3
+    """Address space that the process of one provider may use."""
+    idle: Annotated[Seconds, Field(gt=0)] = 300.0
+    """A provider that was asked nothing for so long gives its memory back."""
+    stall: Annotated[Seconds, Field(gt=0)] = 300.0
+    """A provider that finds nothing for so long is ended."""
 
 
 Rights = Literal["none", "read", "operator", "admin"]
@@ -177,6 +200,7 @@ class _Body(BaseSettings):
     drain: Annotated[Seconds, Field(ge=0)] = 30.0
     """How long running tasks may go on after SIGTERM before they are put back into the queue."""
     media: MediaSettings = MediaSettings()
+    ai: AiSettings = AiSettings()
     discovery: DiscoverySettings = DiscoverySettings()
     api: ApiSettings = ApiSettings()
     metrics: MetricsSettings = MetricsSettings()
@@ -210,6 +234,8 @@ class Settings:
     max_hops: int
     drain: float
     media: MediaSettings
+    ai: AiSettings
+    providers: dict[Capability, Chosen]
     discovery: DiscoverySettings
     api: ApiSettings
     metrics: MetricsSettings
@@ -262,6 +288,7 @@ def load(file: Path) -> Settings:
     sources = named.sources()
     notifiers = _family(_absolute(body.notifiers, base), "notifiers", "notifiers", Notifier, problems)
     executor, options = named.executor()
+    providers = named.providers()
     state = named.state()
     api = _api(body.api, base, problems)
     if problems or executor is None or options is None or state is None:
@@ -275,6 +302,8 @@ def load(file: Path) -> Settings:
         max_hops=body.max_hops,
         drain=body.drain,
         media=body.media,
+        ai=body.ai,
+        providers=providers,
         discovery=body.discovery,
         api=api,
         metrics=body.metrics,
@@ -447,6 +476,26 @@ class _Named:
             return None, None
         options, implementation = found
         return cast("Executor", implementation(options)), options
+
+    def providers(self) -> dict[Capability, Chosen]:
+        """The provider of each capability, where there is one."""
+        found: dict[Capability, Chosen] = {}
+        given: dict[Capability, dict[str, Any] | None] = {"text": self.body.ai.text, "speech": self.body.ai.speech}
+        for capability, entry in given.items():
+            place = f"ai.{capability}"
+            chosen = _options(entry or {"type": USUAL[capability]}, place, "inference", Provider, self.problems)
+            if chosen is None:
+                continue
+            options, provider = chosen
+            problem = provider.problem(options)
+            if capability not in provider.serves:
+                problem = f"a provider of type {(entry or {}).get('type')} does not serve {capability}"
+            if not problem:
+                raw = {key: value for key, value in (entry or {}).items() if key != "type"}
+                found[capability] = Chosen((entry or {"type": USUAL[capability]})["type"], provider, raw)
+            elif entry is not None:
+                self.problems.append(Problem(place, problem))
+        return found
 
     def state(self) -> Backend | None:
         """Where the tables are."""

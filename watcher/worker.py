@@ -7,6 +7,7 @@ function to report to.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,8 @@ from typing import Any
 
 from watcher import log, plugin
 from watcher.errors import MediaError, PermanentError
-from watcher.media import chunks, excerpt, graph, quality, verify
+from watcher.finding import NO_MODELS, Models
+from watcher.media import chunks, excerpt, extraction, graph, quality, verify
 from watcher.media import program as program_runner
 from watcher.media.assets import NO_ASSETS, Assets
 from watcher.media.excerpt import Excerpt
@@ -25,17 +27,20 @@ from watcher.media.probe import Probe
 from watcher.media.render import WHOLE, Render
 from watcher.media.verify import Produced
 from watcher.media.workdir import WorkRoot
-from watcher.model.inputs import shown
+from watcher.model.ai_parts import wanted_parts
+from watcher.model.inputs import INTELLIGENT, shown
 from watcher.model.media_info import MediaInfo
 from watcher.model.objects import ObjectInfo
 from watcher.model.output_path import Naming
 from watcher.model.resources import NumberFormat
 from watcher.model.task import StepResult
 from watcher.model.unit import Outcome, PlannedStep, Report, Unit
+from watcher.mps import events
 from watcher.opening import Opening
 from watcher.preparing import Preparation
 from watcher.sending import Registry, Sending, Wanted
 from watcher.steps._encoders import EncoderOptions
+from watcher.steps._intelligent import IntelligentStep
 from watcher.steps.base import CONTENT_TYPES, OutputFile, Step, StepOutput
 from watcher.storage.base import Storage
 from watcher.together import together
@@ -77,6 +82,23 @@ class _Run:
             self.result, status="FAIL", code=code, message=str(error), finish_time=time.time(), output=None
         )
 
+    def judge_parts(self) -> None:
+        """An intelligent sub-task of which no part succeeded has failed; what its parts say stays."""
+        parts = (self.result.output or {}).get("parts", ())
+        if parts and all(part["status"] == "FAIL" for part in parts):
+            first = parts[0]
+            self.result = replace(self.result, status="FAIL", code=first["code"], message=first["message"])
+
+
+def _with_report(step: IntelligentStep[Any, Any], output: StepOutput, directory: Path) -> StepOutput:
+    """With the results as a file beside the others, in the form that events have them."""
+    path = directory / f"{step.name}-report.json"
+    results = events.intelligent_results(step.spec.kind, step.spec.definition, output.item["parts"])
+    path.write_text(json.dumps(results, ensure_ascii=False, indent=1), encoding="utf-8")
+    files = (*output.files, OutputFile(path, step.report_key, CONTENT_TYPES["json"]))
+    item = output.item | {"storage": step.storage, "files": [f"/{file.key}" for file in files]}
+    return StepOutput(files, item)
+
 
 def _name(index: int) -> str:
     return f"s{index}"
@@ -105,6 +127,7 @@ class Worker:
     fonts: Path | None = None
     chunks: float = 0.0
     """Seconds of the chunks of a long film; 0 for none."""
+    models: Models = NO_MODELS
 
     async def perform(self, unit: Unit, registry: Registry, report: Report) -> Outcome:
         """Run a unit to its end. Sub-tasks that fail are in the outcome.
@@ -156,6 +179,8 @@ class _Performance:
         self._taken = {(unit.source.storage, unit.source.key): "the source object"}
         self._metadata: dict[str, Any] | None = None
         now = time.time()
+        self._extraction = _Run(replace(unit.steps[0], words=()), None, StepResult(begin_time=now))
+        """What is taken out of the source for models: made like the outputs of a sub-task, and shared by several."""
         self._runs = [self._begin(index, planned, now) for index, planned in enumerate(unit.steps)]
 
     def _begin(self, index: int, planned: PlannedStep, now: float) -> _Run:
@@ -187,8 +212,10 @@ class _Performance:
         await self._changed()
         first = [run for run in self._runs if getattr(run.planned.spec, "publish_first", 0)]
         for batch in filter(None, (first, [run for run in self._runs if run not in first])):
-            await self._encode(media, batch)
+            intelligent = [run for run in batch if run.alive and isinstance(run.step, IntelligentStep)]
+            await self._encode(media, [*batch, self._extraction] if intelligent else batch)
             await self._run_programs(batch)
+            await self._find(media, intelligent)
             await self._worker.storages[self._unit.source.storage].verify(self._unit.source)
             await self._name_outputs(batch)
             await self._changed()
@@ -244,6 +271,26 @@ class _Performance:
                     run.renders = run.step.renders(media, run.assets)
                 except MediaError as error:
                     run.fail(error)
+        steps = [run.step for run in self._runs if run.alive and isinstance(run.step, IntelligentStep)]
+        self._extraction.renders = extraction.renders(
+            extraction.merged(step.extraction(worker.models.step) for step in steps), media
+        )
+
+    async def _find(self, media: MediaInfo, runs: list[_Run]) -> None:
+        """Ask the models once for all intelligent sub-tasks, with what the decode took out of the source for them."""
+        if not runs:
+            return
+        taken = self._extraction
+        if not taken.alive:
+            for run in runs:
+                run.fail(MediaError(taken.result.code, taken.result.message))
+            return
+        steps = [run.step for run in runs if isinstance(run.step, IntelligentStep)]
+        wanted = {capability for step in steps for capability in step.capabilities()}
+        language = next((step.language() for step in steps if step.language()), "")
+        findings = await self._worker.models.find(wanted, extraction.extracted(taken.produced, media), media, language)
+        for step in steps:
+            step.findings = findings
 
     async def _run_programs(self, batch: list[_Run]) -> None:
         """The commands of the configuration, one after another."""
@@ -289,7 +336,8 @@ class _Performance:
                     for render, run in zip(members, runs, strict=True)
                     if run.step
                 ]
-                made = await self._sending.begin(wanted, media)
+                begun = {render.name: render for render in await self._sending.begin(wanted, media)}
+                made = [begun.get(render.name, render) for render in members]
             async with self._sending.following():
                 await self._ffmpeg(made, media, part, on_progress)
         except MediaError as error:
@@ -388,6 +436,8 @@ class _Performance:
             try:
                 produced = [run.produced[render.name] for render in run.renders]
                 run.output = await asyncio.to_thread(run.step.collect, produced, self._out)
+                if isinstance(run.step, IntelligentStep):
+                    run.output = await asyncio.to_thread(_with_report, run.step, run.output, self._out)
                 for file in run.output.files:
                     place = (run.planned.storage, file.key)
                     if place in self._taken:
@@ -413,6 +463,7 @@ class _Performance:
             run.result = replace(
                 run.result, status="SUCCESS", progress=100, finish_time=time.time(), output=run.output.item
             )
+            run.judge_parts()
             await self._changed()
 
     async def _put_all(self, run: _Run, files: Sequence[OutputFile]) -> None:
@@ -440,7 +491,10 @@ class _Performance:
 
 def _echo(planned: PlannedStep, step: Step[Any, Any] | None) -> dict[str, Any]:
     """The input as the results show it: with the storage, the paths and the numbers that are in force."""
-    echo = shown(planned.spec) | {"output_storage": planned.storage_echo}
+    echo = shown(planned.spec)
+    if planned.spec.kind in INTELLIGENT:
+        return echo | {"parts": [part.type for part in wanted_parts(planned.template)]}
+    echo["output_storage"] = planned.storage_echo
     if "object_number_format" in echo:
         number_format = getattr(planned.spec, "object_number_format", None) or NumberFormat()
         echo["object_number_format"] = number_format.model_dump()

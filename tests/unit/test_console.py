@@ -8,7 +8,7 @@ import pytest
 
 from watcher.cli import console
 from watcher.model.activities import ExecRulesInput
-from watcher.model.inputs import KINDS, MediaProcessTask
+from watcher.model.inputs import KINDS, AiRecognitionInput, MediaProcessTask
 from watcher.model.objects import ObjectInfo
 from watcher.model.task import StepStatus, Task
 from watcher.model.workflow import Workflow
@@ -28,11 +28,12 @@ def test_every_kind_of_sub_task_has_a_name() -> None:
         "CommandTaskSet": [{"Command": ["true"]}],
     }
     media = wire.decode(MediaProcessTask, body)
-    assert {type(step) for step in media.steps} == set(KINDS)
+    assert {type(step) for step in media.steps} | {AiRecognitionInput} == set(KINDS)
     rule = {"type": "CosFileUpload", "cos_file_upload_trigger": {"bucket": "b", "region": "r"}}
-    order = Workflow.model_validate({"workflow_name": "w", "trigger": rule, "media_process_task": media})
+    more = {"ai_recognition_task": AiRecognitionInput(definition=10)}
+    order = Workflow.model_validate({"workflow_name": "w", "trigger": rule, "media_process_task": media, **more})
     task = Task("t", 1, order, ObjectInfo.named("b", "k"), "WAITING", 0, (), time.time())
-    labels = [console.step_label(task, index) for index in range(len(media.steps))]
+    labels = [console.step_label(task, index) for index in range(len(order.steps))]
     assert labels[0] == "transcode 100010"
     assert labels[5] == "ladder 10"
     assert len(set(labels)) == len(labels)

@@ -136,7 +136,7 @@ def test_types_are_file_names() -> None:
         "webhook",
     ]
     assert plugin.names("executors") == ["embedded"]
-    steps = ["adaptive_dynamic_streaming", "animated_graphic", "command", "image", "image_sprite"]
+    steps = ["adaptive_dynamic_streaming", "ai_recognition", "animated_graphic", "command", "image", "image_sprite"]
     assert plugin.names("steps") == [*steps, "sample_snapshot", "snapshot_by_time_offset", "transcode", "waveform"]
 
 

@@ -8,6 +8,7 @@ from watcher.api.base import Action, Body, Call, Rights, Service, action, decode
 from watcher.api.checks import check_reachable, check_triggered
 from watcher.errors import Problem
 from watcher.model.activities import predecessors
+from watcher.model.inputs import StepInput
 from watcher.model.order import Order, TaskKind
 from watcher.model.schedule import Schedule
 from watcher.model.workflow import Triggered, Workflow
@@ -181,6 +182,10 @@ def _notify(order: Order) -> Body | None:
     return wire.encode(order.task_notify_config) if order.task_notify_config is not None else None
 
 
+def _intelligent(step: StepInput | None) -> Body | None:
+    return {"Definition": step.definition} if step is not None else None
+
+
 def _workflow_info(item: StoredWorkflow) -> Body:
     order = item.workflow
     return {
@@ -190,7 +195,7 @@ def _workflow_info(item: StoredWorkflow) -> Body:
         "MediaProcessTask": wire.encode(order.media_process_task),
         "AiContentReviewTask": None,
         "AiAnalysisTask": None,
-        "AiRecognitionTask": None,
+        "AiRecognitionTask": _intelligent(order.ai_recognition_task),
         "TaskPriority": order.priority,
     }
 

@@ -30,6 +30,7 @@ KIND_NAMES = {
     "sample_snapshot": "sampled snapshots",
     "adaptive_dynamic_streaming": "ladder",
     "exec_rules": "rules",
+    "ai_recognition": "recognition",
 }
 """What sub-tasks are called for a person, where it is not the name of their kind."""
 
@@ -118,6 +119,7 @@ def outputs_of(task: Task) -> list[tuple[int, str, str]]:
         storage = _bucket(echo)
         paths = [item.get("path"), *item.get("image_path_set", []), item.get("web_vtt_path")]
         paths += [picture.get("path") for picture in item.get("pic_info_set", [])]
+        paths += item.get("files", [])
         found += [(index, storage, path.lstrip("/")) for path in paths if path]
     return found
 

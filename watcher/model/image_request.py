@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from watcher.model.base import Value
-from watcher.model.inputs import StepInput
+from watcher.model.inputs import MediaInput, StepInput
 from watcher.model.media_request import Request
 from watcher.model.order import TaskKind
 
@@ -43,7 +43,7 @@ class ImageTask(Value):
     enhance_config: ImageEnhanceConfig | None = None
 
 
-class ImageInput(StepInput):
+class ImageInput(MediaInput):
     """The one sub-task of a picture's task."""
 
     definition: int = 0

@@ -27,16 +27,21 @@ from watcher.model.video import TehdConfig, VideoTemplate, VideoTemplateUpdate
 
 
 class StepInput(Value):
-    """What every media sub-task has."""
+    """What every sub-task has."""
 
     definition: int
-    output_storage: OutputStorage | None = None
-    output_object_path: str | None = None
 
     @property
     def kind(self) -> str:
         """The name of the step, which is the name of its file in ``watcher/steps``."""
         return KINDS[type(self)]
+
+
+class MediaInput(StepInput):
+    """What every sub-task has that makes files."""
+
+    output_storage: OutputStorage | None = None
+    output_object_path: str | None = None
 
 
 def shown(step: StepInput) -> dict[str, Any]:
@@ -92,7 +97,7 @@ class OverrideTranscodeParameter(Value):
         return TranscodeTemplate.model_validate(changed)
 
 
-class TranscodeInput(StepInput):
+class TranscodeInput(MediaInput):
     """Contract pipelines.md, section 2.1."""
 
     raw_parameter: RawTranscodeParameter | None = None
@@ -150,7 +155,7 @@ def time_point_seconds(point: str, duration: float) -> float:
     return value if point.endswith("s") else duration * value / 100
 
 
-class SnapshotByTimeOffsetInput(StepInput):
+class SnapshotByTimeOffsetInput(MediaInput):
     """Contract pipelines.md, section 4. ``ext_time_offset_set`` wins when both sets are given."""
 
     ext_time_offset_set: tuple[TimePoint, ...] = Field(default=(), max_length=1000)
@@ -171,28 +176,28 @@ class SnapshotByTimeOffsetInput(StepInput):
         return list(self.time_offset_set)
 
 
-class SampleSnapshotInput(StepInput):
+class SampleSnapshotInput(MediaInput):
     """Contract pipelines.md, section 5."""
 
     object_number_format: NumberFormat | None = None
     watermark_set: ImageWatermarks = ()
 
 
-class ImageSpriteInput(StepInput):
+class ImageSpriteInput(MediaInput):
     """Contract pipelines.md, section 6."""
 
     web_vtt_object_name: RelativePath | None = None
     object_number_format: NumberFormat | None = None
 
 
-class AnimatedGraphicInput(StepInput):
+class AnimatedGraphicInput(MediaInput):
     """Contract pipelines.md, section 3."""
 
     start_time_offset: float
     end_time_offset: float
 
 
-class AdaptiveDynamicStreamingInput(StepInput):
+class AdaptiveDynamicStreamingInput(MediaInput):
     """Contract pipelines.md, section 7."""
 
     watermark_set: Watermarks = ()
@@ -217,11 +222,11 @@ class AdaptiveDynamicStreamingInput(StepInput):
         return self
 
 
-class WaveformInput(StepInput):
+class WaveformInput(MediaInput):
     """Ours: a picture of the sound."""
 
 
-class CommandInput(StepInput):
+class CommandInput(MediaInput):
     """Ours, for configuration files only: a program that runs over the object, and whose files are results.
 
     ``command`` is an argument list, never a shell's line; ``{input}`` is the source's file, ``{output}`` the
@@ -237,6 +242,10 @@ class CommandInput(StepInput):
     """Whether the program may open connections (where the containment can forbid it)."""
 
 
+class AiRecognitionInput(StepInput):
+    """Contract pipelines.md, section 11."""
+
+
 KINDS: dict[type[StepInput], str] = {
     TranscodeInput: "transcode",
     AnimatedGraphicInput: "animated_graphic",
@@ -246,7 +255,10 @@ KINDS: dict[type[StepInput], str] = {
     AdaptiveDynamicStreamingInput: "adaptive_dynamic_streaming",
     WaveformInput: "waveform",
     CommandInput: "command",
+    AiRecognitionInput: "ai_recognition",
 }
+INTELLIGENT = frozenset({"ai_recognition"})
+"""The kinds of sub-tasks that models work on; their templates say which parts they have."""
 
 
 class MediaProcessTask(Value):
@@ -262,6 +274,6 @@ class MediaProcessTask(Value):
     command_task_set: tuple[CommandInput, ...] = ()
 
     @property
-    def steps(self) -> tuple[StepInput, ...]:
+    def steps(self) -> tuple[MediaInput, ...]:
         """All sub-tasks, in the order their results are reported."""
         return tuple(step for name in type(self).model_fields for step in getattr(self, name))

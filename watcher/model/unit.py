@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from watcher.model.ai_templates import AITemplate
 from watcher.model.dress import Watermark, WatermarkInput
 from watcher.model.inputs import StepInput
 from watcher.model.objects import ObjectInfo
+from watcher.model.samples import Word
 from watcher.model.task import StepResult
 from watcher.model.templates import Template
 
@@ -21,12 +23,14 @@ class PlannedStep:
     """
 
     spec: StepInput
-    template: Template | None
+    template: Template | AITemplate | None
     storage: str
     storage_echo: dict[str, Any]
     directory: str
     problem: tuple[str, str] | None = None
     watermarks: tuple[tuple[WatermarkInput, Watermark], ...] = ()
+    words: tuple[Word, ...] = ()
+    """The words that an intelligent task looks for."""
 
 
 @dataclass(frozen=True, slots=True)

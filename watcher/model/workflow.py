@@ -138,8 +138,8 @@ class Workflow(Triggered):
 
     @model_validator(mode="after")
     def _does_something(self) -> Workflow:
-        if not self.media_process_task.steps:
-            raise ValueError("MediaProcessTask names no sub-task, so the workflow would do nothing")
+        if not self.steps:
+            raise ValueError("it names no sub-task, so the workflow would do nothing")
         return self
 
     @property

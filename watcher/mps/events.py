@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,8 +37,58 @@ _OTHER_NODES = (
 )  # fmt: skip
 
 
+_RECOGNITION = {
+    "FaceRecognition": "FaceTask",
+    "AsrWordsRecognition": "AsrWordsTask",
+    "AsrFullTextRecognition": "AsrFullTextTask",
+    "OcrWordsRecognition": "OcrWordsTask",
+    "OcrFullTextRecognition": "OcrFullTextTask",
+    "TransTextRecognition": "TransTextTask",
+    "ObjectRecognition": "ObjectTask",
+}
+_INTELLIGENT = {"ai_recognition": ("AiRecognition", _RECOGNITION)}
+"""The model's name of each kind of intelligent sub-task, and the member of a result for each of its parts."""
+_WITH_PROGRESS = frozenset({"AsrFullTextRecognition", "TransTextRecognition"})
+
+
+def intelligent_results(kind: str, definition: int, parts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The parts of an intelligent sub-task (contract pipelines.md, section 11)."""
+    members = _INTELLIGENT[kind][1]
+    found: list[dict[str, Any]] = []
+    for part in parts:
+        body: dict[str, Any] = {
+            "Status": part["status"],
+            "ErrCodeExt": part["code"],
+            "ErrCode": error_number(part["code"]),
+            "Message": part["message"] or ("SUCCESS" if part["status"] == "SUCCESS" else ""),
+            "Input": {"Definition": definition},
+            "Output": wire.encode(part["output"]) if part["output"] is not None else None,
+        }
+        if part["type"] in _WITH_PROGRESS:
+            body["Progress"] = 100 if part["status"] == "SUCCESS" else 0
+        found.append({"Type": part["type"], **dict.fromkeys(members.values()), members[part["type"]]: body})
+    return found
+
+
+def _intelligent_set(task: Task, kind: str) -> list[dict[str, Any]]:
+    """The results of a task's intelligent sub-tasks of a kind; before they are there, how their parts stand."""
+    found: list[dict[str, Any]] = []
+    for step, result in zip(task.order.steps, task.results, strict=False):
+        if step.kind != kind:
+            continue
+        parts = (result.output or {}).get("parts")
+        if parts is None:
+            stands = {"status": result.status, "code": result.code, "message": result.message, "output": None}
+            types = (result.input or {}).get("parts") or [next(iter(_INTELLIGENT[kind][1]))]
+            parts = [{"type": name, **stands} for name in types]
+        found += intelligent_results(kind, step.definition, parts)
+    return found
+
+
 def type_name_of(kind: str) -> str:
     """What the model calls sub-tasks of a kind of step: ``Transcode``, ``ImageSprites`` …"""
+    if kind in _INTELLIGENT:
+        return _INTELLIGENT[kind][0]
     return (_MEMBERS.get(kind) or _NODES[kind])[0]
 
 
@@ -112,11 +163,13 @@ def workflow_task(task: Task) -> dict[str, Any]:
     return {
         **_head(task),
         "MediaProcessResultSet": [
-            _media_result(step.kind, result) for step, result in zip(task.order.steps, task.results, strict=False)
+            _media_result(step.kind, result)
+            for step, result in zip(task.order.steps, task.results, strict=False)
+            if step.kind in _MEMBERS
         ],
         "AiContentReviewResultSet": [],
         "AiAnalysisResultSet": [],
-        "AiRecognitionResultSet": [],
+        "AiRecognitionResultSet": _intelligent_set(task, "ai_recognition"),
         "AiQualityControlTaskResult": None,
         "SmartSubtitlesTaskResult": None,
         "SmartEraseTaskResult": None,

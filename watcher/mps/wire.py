@@ -38,7 +38,6 @@ NOT_SUPPORTED: dict[str, tuple[object, ...]] = {
     # workflow
     "AiContentReviewTask": (),
     "AiAnalysisTask": (),
-    "AiRecognitionTask": (),
     "AiQualityControlTask": (),
     "SmartSubtitlesTask": (),
     "SmartEraseTask": (),
@@ -50,6 +49,7 @@ NOT_SUPPORTED: dict[str, tuple[object, ...]] = {
     # sub-tasks
     "BlindWatermark": (),
     "ExtInfo": (),
+    "UserExtPara": (),
     "StdExtInfo": (),
     "Path": (),
     "SpekeDrm": (),

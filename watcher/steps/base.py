@@ -21,6 +21,7 @@ from watcher.media.program import Program
 from watcher.media.quality import Search
 from watcher.media.render import Interval, Layer, Picture, Render, Window, fit
 from watcher.media.verify import Produced
+from watcher.model.ai_templates import AITemplate
 from watcher.model.inputs import StepInput, positions
 from watcher.model.media_info import MediaInfo, VideoStream
 from watcher.model.output_path import Naming
@@ -33,8 +34,9 @@ CONTENT_TYPES = {
     "mp4": "video/mp4", "mov": "video/quicktime", "mkv": "video/x-matroska", "flv": "video/x-flv", "ts": "video/mp2t",
     "m3u8": "application/vnd.apple.mpegurl", "mp3": "audio/mpeg", "m4a": "audio/mp4", "flac": "audio/flac",
     "ogg": "audio/ogg", "wav": "audio/wav", "jpg": "image/jpeg", "png": "image/png", "webp": "image/webp",
-    "vtt": "text/vtt; charset=utf-8", "webm": "video/webm", "mxf": "application/mxf", "gif": "image/gif",
+    "vtt": "text/vtt; charset=utf-8",  "webm": "video/webm", "mxf": "application/mxf", "gif": "image/gif",
     "bmp": "image/bmp", "m4s": "video/iso.segment", "mpd": "application/dash+xml",
+    "srt": "application/x-subrip; charset=utf-8", "json": "application/json",
 }  # fmt: skip
 
 IMAGE_CODECS = {
@@ -48,7 +50,7 @@ MAX_PICTURES = 10_000
 MAX_SHEET_SIDE = 16_384
 
 I = TypeVar("I", bound=StepInput)  # noqa: E741
-T = TypeVar("T", bound=Template)
+T = TypeVar("T", bound=Template | AITemplate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class Step(ABC, Generic[I, T]):
         self.spec: I = planned.spec  # type: ignore[assignment]
         self.template: T = planned.template  # type: ignore[assignment]
         self.watermarks = planned.watermarks
+        self.words = planned.words
         self.naming = naming
         self.storage = planned.storage_echo
         self.options = options

@@ -1,0 +1,91 @@
+"""Intelligent tasks through the daemon: by files and by the API, read by the official SDK, told in events."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import parts
+from tests.clients import Fault
+from tests.e2e.test_api import IN, Service, service, source, to
+from tests.e2e.test_commands import watcher
+from tests.truth import Speech, Title, film, recordings
+
+__all__ = ["service"]
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A title and a sentence."""
+    speech = recordings()[1]
+    said = [Speech(speech.file, speech.words, 1.0)]
+    return film(tmp_path_factory.mktemp("story") / "story.mp4", 5, [Title("Evening News", 1, 4)], said)
+
+
+def test_recognition_through_the_api(service: Service, receiver: parts.HttpReceiver, story: Path) -> None:
+    """Template, words, workflow, request, results and event, as the official SDK reads them."""
+    service.settings["outside"] = {"allow": ["127.0.0.1"]}
+    client = service.start()
+    definition = client.call(
+        "CreateAIRecognitionTemplate", Name="read and listen",
+        OcrFullTextConfigure={"Switch": "ON"}, OcrWordsConfigure={"Switch": "ON"},
+        AsrFullTextConfigure={"Switch": "ON", "SubtitleFormat": "vtt"}, AsrWordsConfigure={"Switch": "ON"},
+    )["Definition"]  # fmt: skip
+    client.call("CreateWordSamples", Usages=["Recognition"], Words=[{"Keyword": "news"}, {"Keyword": "man"}])
+    told = {"NotifyType": "URL", "NotifyUrl": f"{receiver.url}/hook"}
+    with pytest.raises(Fault, match="FaceConfigure"):
+        _create(client, 30)
+    workflow = _create(client, definition, TaskNotifyConfig=told)
+    shown = client.call("DescribeWorkflows")["WorkflowInfoSet"][0]
+    assert shown["AiRecognitionTask"]["Definition"] == definition
+    client.call("EnableWorkflow", WorkflowId=workflow)
+    (service.root / "in" / "story.mp4").write_bytes(story.read_bytes())
+    parts.wait_for(lambda: receiver.requests, 60, "the event")
+    task = receiver.requests[0].event["WorkflowTaskEvent"]
+    results = {item["Type"]: item for item in task["AiRecognitionResultSet"]}
+    assert results["OcrFullTextRecognition"]["OcrFullTextTask"]["Output"]["SegmentSet"][0]["TextSet"][0]["Text"] == (
+        "Evening News"
+    )
+    (word,) = results["OcrWordsRecognition"]["OcrWordsTask"]["Output"]["ResultSet"]
+    assert word["Word"] == "news"
+    speech = results["AsrFullTextRecognition"]["AsrFullTextTask"]
+    assert (speech["Status"], speech["Progress"], speech["Input"]) == ("SUCCESS", 100, {"Definition": definition})
+    assert (service.root / "out" / speech["Output"]["SubtitlePath"].lstrip("/")).read_text().startswith("WEBVTT")
+    assert speech["Output"]["SegmentSet"][0]["Wordlist"][0].keys() == {"Word", "Start", "End"}
+    detail = client.call("DescribeTaskDetail", TaskId=task["TaskId"])["WorkflowTask"]
+    assert len(detail["AiRecognitionResultSet"]) == 4
+    asked = client.call(
+        "ProcessMedia", InputInfo=source("/story.mp4"), OutputStorage=to(), OutputDir="/again/",
+        AiRecognitionTask={"Definition": definition},
+    )["TaskId"]  # fmt: skip
+    again = service.finished(client, asked)["WorkflowTask"]
+    assert [item["Type"] for item in again["AiRecognitionResultSet"]] == list(results)
+    report = json.loads((service.root / "out" / f"again/story_ai_recognition_{definition}.json").read_text())
+    assert {item["Type"] for item in report} == results.keys()
+
+
+def _create(client: Any, definition: int, **more: Any) -> Any:
+    rule = {"Bucket": IN, "Region": "r", "Dir": "/"}
+    return client.call(
+        "CreateWorkflow", WorkflowName=f"of {definition}",
+        Trigger={"Type": "CosFileUpload", "CosFileUploadTrigger": rule}, OutputStorage=to(), OutputDir="/done/",
+        AiRecognitionTask={"Definition": definition}, **more,
+    )["WorkflowId"]  # fmt: skip
+
+
+def test_what_nothing_can_do_is_refused_when_it_is_loaded(
+    daemon: Callable[..., parts.Daemon], folders: dict[str, Any]
+) -> None:
+    """By name, with what to do; a provider that is not one of the capability too."""
+    workflow = parts.workflow("inbox-1250000000", AiRecognitionTask={"Definition": 30})
+    service = daemon(folders, workflow)
+    done = watcher("check", "--config", str(service.config))
+    assert done.returncode != 0
+    assert "AiRecognitionTask.Definition: template 30 asks for FaceConfigure" in done.stdout + done.stderr
+    service = daemon(folders | {"ai": {"text": {"type": "pocketsphinx"}}}, parts.workflow("inbox-1250000000"))
+    done = watcher("check", "--config", str(service.config))
+    assert "ai.text: a provider of type pocketsphinx does not serve text" in done.stdout + done.stderr

@@ -1,0 +1,92 @@
+"""Asking the models: what was taken out of the source goes to the provider of each capability that a unit needs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from watcher.errors import MediaError
+from watcher.media.extraction import Extracted
+from watcher.media.inference import ModelProcess
+from watcher.model.findings import Capability, Failure, Findings, Line, Sight, SpokenWord, Utterance
+from watcher.model.media_info import MediaInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The process of each capability's provider. ``step`` is the time between two pictures, in seconds."""
+
+    processes: Mapping[Capability, ModelProcess] = field(default_factory=dict)
+    step: float = 1.0
+
+    async def find(self, wanted: set[Capability], extracted: Extracted, media: MediaInfo, language: str) -> Findings:
+        """What there is to find; a capability that fails says why in the findings, and the others go on."""
+        findings = Findings(media.duration, extracted.step)
+        searches = {"text": self._text, "speech": self._speech}
+
+        async def search(capability: Capability) -> None:
+            try:
+                await searches[capability](findings, extracted, language)
+            except MediaError as error:
+                findings.failures[capability] = Failure(error.code, error.message)
+
+        await asyncio.gather(*(search(capability) for capability in sorted(wanted)))
+        return findings
+
+    async def _ask(self, capability: Capability, request: dict[str, Any]) -> list[dict[str, Any]]:
+        process = self.processes.get(capability)
+        if process is None:
+            raise MediaError("InternalError", f"the settings name no provider of {capability}, under `ai`")
+        return await process.ask(request)
+
+    async def _text(self, findings: Findings, extracted: Extracted, _: str) -> None:
+        if not extracted.pictures:
+            raise MediaError("SourceFileError.NoVideoMedia", "the source has no video stream")
+        found = await self._ask("text", {"pictures": [str(path) for path in extracted.pictures]})
+        wide, high = extracted.scale
+        findings.sights = tuple(
+            Sight(
+                round(sight["index"] * extracted.step, 3),
+                tuple(
+                    Line(
+                        str(line["text"]),
+                        float(line["confidence"]),
+                        (
+                            round(line["box"][0] * wide), round(line["box"][1] * high),
+                            round(line["box"][2] * wide), round(line["box"][3] * high),
+                        ),
+                    )
+                    for line in sight["lines"]
+                ),
+            )
+            for sight in found
+        )  # fmt: skip
+
+    async def _speech(self, findings: Findings, extracted: Extracted, language: str) -> None:
+        if extracted.sound is None:
+            raise MediaError("SourceFileError.NoAudioMedia", "the source has no audio stream")
+        found = await self._ask("speech", {"sound": str(extracted.sound), "language": language})
+        findings.utterances = tuple(
+            Utterance(
+                round(float(said["start"]), 3),
+                round(float(said["end"]), 3),
+                str(said["text"]),
+                float(said["confidence"]),
+                tuple(
+                    SpokenWord(str(w["text"]), round(float(w["start"]), 3), round(float(w["end"]), 3))
+                    for w in said["words"]
+                ),
+            )
+            for said in found
+        )
+
+    async def close(self) -> None:
+        """End the processes."""
+        for process in self.processes.values():
+            await process.close()
+
+
+NO_MODELS = Models()
+"""Where nothing is configured."""

@@ -1,0 +1,73 @@
+"""Text on the screen by RapidOCR: PP-OCR's networks for Chinese and English, which come with the package.
+
+``pip install 'watcher[ocr]'``. A picture that looks like the one before is not read again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from watcher import plugin
+from watcher.inference.base import Provider
+
+NOTICED = 24
+"""Difference of a pixel's brightness (0 to 255) that counts as one."""
+CHANGED = 12
+"""Pixels, in a picture of 320 × 180, that differ when something else is written there."""
+
+
+class Options(plugin.Options):
+    """Reads what is on the screen, Chinese and English."""
+
+    threads: Annotated[int, Field(ge=0, le=256)] = 0
+    """Threads of the model; 0: one for each processor."""
+    confidence: Annotated[float, Field(ge=0, le=100)] = 50.0
+    """Lines that the model is less sure of are left out."""
+
+
+class RapidOcrProvider(Provider):
+    """See the module."""
+
+    serves: ClassVar = ("text",)
+    library: ClassVar = ("rapidocr", "ocr")
+    options: Options
+
+    def load(self) -> None:
+        import logging  # noqa: PLC0415
+
+        from rapidocr import RapidOCR  # noqa: PLC0415
+
+        logging.getLogger("RapidOCR").setLevel(logging.ERROR)
+        threads = self.options.threads or -1
+        engine = {"EngineConfig.onnxruntime.intra_op_num_threads": threads, "Global.log_level": "error"}
+        self._read = RapidOCR(params={**engine, "Global.text_score": self.options.confidence / 100})
+
+    def work(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        import cv2  # noqa: PLC0415
+
+        small: Any = None
+        lines: list[dict[str, Any]] = []
+        for index, path in enumerate(request["pictures"]):
+            picture = cv2.imread(path)
+            if picture is None:
+                raise ValueError("a picture can't be read")
+            before, small = small, cv2.resize(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), (320, 180))
+            if before is None or int((cv2.absdiff(before, small) > NOTICED).sum()) > CHANGED:
+                lines = self._lines(picture)
+            yield {"index": index, "lines": lines}
+
+    def _lines(self, picture: Any) -> list[dict[str, Any]]:
+        found = self._read(picture, use_cls=False)
+        if found is None or not found.txts:
+            return []
+        return [
+            {
+                "text": text,
+                "confidence": round(100 * float(score), 2),
+                "box": [int(box[:, 0].min()), int(box[:, 1].min()), int(box[:, 0].max()), int(box[:, 1].max())],
+            }
+            for text, score, box in zip(found.txts, found.scores, found.boxes, strict=True)
+        ]

@@ -1,0 +1,96 @@
+"""What models look at and listen to: pictures at regular times and the sound, taken out of the source once for all.
+
+The renders go into the same decode as everything else that a task makes of its source.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from watcher.media.render import Interval, Picture, Render, Sound, Window, fit
+from watcher.media.verify import Produced
+from watcher.model.media_info import MediaInfo
+
+PICTURES, SOUND = "ai-pictures", "ai-sound"
+"""Names of the renders."""
+LONGEST_SIDE = 1280
+"""Pixels of the pictures: letters of a subtitle are read well, and a picture takes a tenth of a second less."""
+MOST_PICTURES = 20_000
+"""Of a source for which there would be more, fewer are taken."""
+RATE = 16_000
+"""Samples a second, of one channel, that models of speech are trained with."""
+STEADY = "aresample=async=1:first_pts=0"
+"""Fills gaps with silence, so that the place of a sample is its time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """What is to be taken out. ``step`` is the time between two pictures, in seconds; 0 for none."""
+
+    step: float = 0.0
+    sound: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """The files. ``scale`` is what a length in a picture has to be multiplied by to be one in the source."""
+
+    pictures: tuple[Path, ...] = ()
+    step: float = 1.0
+    scale: tuple[float, float] = (1.0, 1.0)
+    sound: Path | None = None
+
+
+def interval(wish: Extraction, media: MediaInfo) -> Interval | None:
+    """When pictures are taken; None where there are none to take."""
+    picture = media.picture
+    if not wish.step or picture is None or not picture.width or not picture.height:
+        return None
+    duration = picture.duration or media.duration
+    step = Fraction(max(wish.step, duration / MOST_PICTURES)).limit_denominator(1000)
+    frame = 1 / picture.fps if picture.fps else Fraction(1, 25)
+    return Interval(step, max(1, math.ceil((Fraction(round(duration * 1000), 1000) - frame) / step)))
+
+
+def renders(wish: Extraction, media: MediaInfo) -> list[Render]:
+    """What the decode has to make; nothing for a stream that the source does not have."""
+    found: list[Render] = []
+    frames, picture = interval(wish, media), media.picture
+    if frames is not None and picture is not None:
+        shown = float(picture.width * picture.sar), float(picture.height)
+        share = min(1.0, LONGEST_SIDE / max(shown))
+        size = fit((shown[0] * share, shown[1] * share), 0, 0, adaptive="close", fill="stretch")
+        video = Picture(frames, size, "mjpeg", ("-c:v", "mjpeg", "-q:v", "3"), tone_map=picture.is_hdr)
+        found.append(Render(PICTURES, Window(), video, (), "f%d.jpg", muxer=("-f", "image2", "-start_number", "0")))
+    if wish.sound and media.sound is not None:
+        sound = Sound("pcm_s16le", (("c", "pcm_s16le"), ("ar", str(RATE)), ("ac", "1")), (STEADY,))
+        found.append(Render(SOUND, Window(), None, (sound,), "sound.wav", muxer=("-f", "wav")))
+    return found
+
+
+def extracted(made: dict[str, Produced], media: MediaInfo) -> Extracted:
+    """What the decode has made."""
+    pictures = made.get(PICTURES)
+    sound = made.get(SOUND)
+    step, scale = 1.0, (1.0, 1.0)
+    if pictures is not None:
+        video, source = pictures.render.video, media.picture
+        assert isinstance(video, Picture)  # noqa: S101  as stated above
+        assert isinstance(video.frames, Interval)  # noqa: S101
+        assert source is not None  # noqa: S101
+        step = float(video.frames.seconds)
+        scale = source.width / video.size.width, source.height / video.size.height
+    return Extracted(
+        pictures.files if pictures is not None else (), step, scale, sound.files[0] if sound is not None else None
+    )
+
+
+def merged(wishes: Iterable[Extraction]) -> Extraction:
+    """What serves all of them: the shortest time between two pictures, and the sound if anybody wants it."""
+    found = list(wishes)
+    steps = [wish.step for wish in found if wish.step]
+    return Extraction(min(steps, default=0.0), any(wish.sound for wish in found))

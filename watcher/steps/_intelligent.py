@@ -1,0 +1,63 @@
+"""What steps that models work on have in common: they say what they need, and make results of what was found."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import TypeVar
+
+from watcher.media.assets import Assets
+from watcher.media.extraction import Extraction
+from watcher.media.render import Render
+from watcher.media.verify import Produced
+from watcher.model.ai_parts import WantedPart, wanted_parts
+from watcher.model.ai_templates import AITemplate
+from watcher.model.findings import Capability, Findings
+from watcher.model.inputs import StepInput
+from watcher.model.media_info import MediaInfo
+from watcher.steps.base import Step, StepOutput
+
+I = TypeVar("I", bound=StepInput)  # noqa: E741
+T = TypeVar("T", bound=AITemplate)
+
+REPORT_PATH = "{inputName}_{kind}_{definition}.{format}"
+
+
+class IntelligentStep(Step[I, T]):
+    """A sub-task of several parts; one that fails leaves the others alone. ``findings`` are set before ``collect``."""
+
+    findings: Findings
+
+    def renders(self, media: MediaInfo, assets: Assets) -> list[Render]:
+        """None of its own: all such steps of a task share one extraction."""
+        return []
+
+    @property
+    def parts(self) -> tuple[WantedPart, ...]:
+        """What the template switches on."""
+        return wanted_parts(self.template)
+
+    @property
+    def report_key(self) -> str:
+        """The key of the results as a file."""
+        return self.naming.object_key(REPORT_PATH.replace("{kind}", self.spec.kind), "json")
+
+    @abstractmethod
+    def capabilities(self) -> set[Capability]:
+        """What models have to do for it."""
+
+    @abstractmethod
+    def extraction(self, step: float) -> Extraction:
+        """What they have to look at and listen to; ``step`` is the usual time between two pictures, in seconds."""
+
+    def language(self) -> str:
+        """The language that is spoken, as the template has it; empty where nobody said."""
+        return ""
+
+    def collect(self, produced: list[Produced], directory: Path) -> StepOutput:
+        """Results and files of what was found."""
+        return self.conclude(self.findings, directory)
+
+    @abstractmethod
+    def conclude(self, findings: Findings, directory: Path) -> StepOutput:
+        """The item has ``parts``, each a :meth:`watcher.model.findings.Part.as_dict`."""

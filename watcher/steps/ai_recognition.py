@@ -1,0 +1,186 @@
+"""Recognition: text on the screen, speech, and keywords in both (contract pipelines.md, section 11)."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from watcher.media.extraction import Extraction
+from watcher.model.ai_parts import WantedPart
+from watcher.model.ai_templates import AIRecognitionTemplate, AsrFullTextConfigure, WordsConfigure
+from watcher.model.findings import Capability, Failure, Findings, Line, Part, Sight, Utterance
+from watcher.model.inputs import AiRecognitionInput
+from watcher.steps._intelligent import IntelligentStep
+from watcher.steps._subtitle_file import srt, vtt
+from watcher.steps.base import CONTENT_TYPES, OutputFile, StepOutput
+
+SUBTITLE_PATH = "{inputName}_speech_{definition}.{format}"
+UNSERVED = {
+    "faces": "nothing that recognises faces is part of this version; switch FaceConfigure off",
+    "translation": "nothing that translates is part of this version; switch TranslateConfigure off",
+}
+"""Why a part can't be done, whatever is installed."""
+
+
+class AiRecognitionStep(IntelligentStep[AiRecognitionInput, AIRecognitionTemplate]):
+    """All the parts that the template switches on."""
+
+    def capabilities(self) -> set[Capability]:
+        known: tuple[Capability, ...] = ("text", "speech")
+        return {name for name in known if any(part.needs == name for part in self.parts)}
+
+    def language(self) -> str:
+        configure = self.template.asr_full_text_configure
+        return configure.source_language if configure is not None else ""
+
+    def extraction(self, step: float) -> Extraction:
+        wanted = self.capabilities()
+        return Extraction(step if "text" in wanted else 0.0, "speech" in wanted)
+
+    def conclude(self, findings: Findings, directory: Path) -> StepOutput:
+        """The result of each part, and the subtitles."""
+        files: list[OutputFile] = []
+        parts = [self._part(part, findings, directory, files).as_dict() for part in self.parts]
+        return StepOutput(tuple(files), {"parts": parts})
+
+    def _part(self, part: WantedPart, findings: Findings, directory: Path, files: list[OutputFile]) -> Part:
+        if part.needs in UNSERVED:
+            return Part(part.type, failure=Failure("InvalidInput", UNSERVED[part.needs]))
+        failure = next((failed for needed, failed in findings.failures.items() if needed == part.needs), None)
+        if failure is not None:
+            return Part(part.type, failure=failure)
+        template = self.template
+        if part.type == "OcrFullTextRecognition":
+            return Part(part.type, {"segment_set": list(_screens(findings))})
+        if part.type == "OcrWordsRecognition":
+            words = self._words("Recognition.Ocr", template.ocr_words_configure)
+            return Part(part.type, {"result_set": list(_seen_words(words, findings))})
+        if part.type == "AsrWordsRecognition":
+            words = self._words("Recognition.Asr", template.asr_words_configure)
+            return Part(part.type, {"result_set": list(_heard_words(words, findings.utterances))})
+        output: dict[str, Any] = {"segment_set": [_spoken(utterance) for utterance in findings.utterances]}
+        output["subtitle_path"] = self._subtitles(
+            findings.utterances, template.asr_full_text_configure, files, directory
+        )
+        return Part(part.type, output)
+
+    def _words(self, usage: str, configure: WordsConfigure | None) -> list[str]:
+        """The keywords to look for: those of the library for this use, with one of the template's tags if any."""
+        labels = set(configure.label_set) if configure is not None else set()
+        return [word.keyword for word in self.words if usage in word.usages and (not labels or labels & set(word.tags))]
+
+    def _subtitles(
+        self,
+        utterances: Sequence[Utterance],
+        configure: AsrFullTextConfigure | None,
+        files: list[OutputFile],
+        directory: Path,
+    ) -> str:
+        form = configure.subtitle_format if configure is not None else ""
+        if not form:
+            return ""
+        key = self.naming.object_key(SUBTITLE_PATH, form)
+        path = directory / f"{self.name}-speech.{form}"
+        path.write_text((vtt if form == "vtt" else srt)(utterances), encoding="utf-8")
+        files.append(OutputFile(path, key, CONTENT_TYPES[form]))
+        return f"/{key}"
+
+
+def _screens(findings: Findings) -> Iterator[dict[str, Any]]:
+    """Stretches of time in which the same is written on the screen."""
+    for begin, end, sights in _stretches(findings, lambda sight: frozenset(_plain(line.text) for line in sight.lines)):
+        lines = sights[0].lines
+        yield {
+            "start_time_offset": begin,
+            "end_time_offset": end,
+            "text_set": [
+                {"confidence": line.confidence, "area_coord_set": list(line.box), "text": line.text} for line in lines
+            ],
+        }
+
+
+def _seen_words(words: Iterable[str], findings: Findings) -> Iterator[dict[str, Any]]:
+    for word in words:
+        found = [_holding(sight, word) for sight in findings.sights]
+        if not any(found):
+            continue
+        by_time = {sight.time: line for sight, line in zip(findings.sights, found, strict=True) if line is not None}
+        segments = []
+        for begin, end, sights in _stretches(findings, lambda sight, by=by_time: sight.time in by):  # type: ignore[misc]
+            lines = [by_time[sight.time] for sight in sights]
+            segments.append({
+                "start_time_offset": begin,
+                "end_time_offset": end,
+                "confidence": max(line.confidence for line in lines),
+                "area_coord_set": list(lines[0].box),
+            })  # fmt: skip
+        yield {"word": word, "segment_set": segments}
+
+
+def _holding(sight: Sight, word: str) -> Line | None:
+    lines = [line for line in sight.lines if says(line.text, word)]
+    return max(lines, key=lambda line: line.confidence, default=None)
+
+
+def _stretches(findings: Findings, state: Callable[[Sight], Any]) -> Iterator[tuple[float, float, list[Sight]]]:
+    """Neighbouring pictures of the same state, with begin and end, where the state is not nothing."""
+    together: list[Sight] = []
+    for sight in (*findings.sights, None):
+        if together and (sight is None or state(sight) != state(together[0])):
+            if state(together[0]):
+                end = together[-1].time + findings.step
+                yield together[0].time, round(min(end, findings.duration or end), 3), together
+            together = []
+        if sight is not None:
+            together.append(sight)
+
+
+def _spoken(utterance: Utterance) -> dict[str, Any]:
+    return {
+        "confidence": utterance.confidence,
+        "start_time_offset": utterance.start,
+        "end_time_offset": utterance.end,
+        "text": utterance.text,
+        "wordlist": [{"word": word.text, "start": word.start, "end": word.end} for word in utterance.words],
+    }
+
+
+def _heard_words(words: Iterable[str], utterances: Sequence[Utterance]) -> Iterator[dict[str, Any]]:
+    for word in words:
+        segments = [
+            {"start_time_offset": begin, "end_time_offset": end, "confidence": utterance.confidence}
+            for utterance in utterances
+            for begin, end in _times(word, utterance)
+        ]
+        if segments:
+            yield {"word": word, "segment_set": segments}
+
+
+def _times(keyword: str, utterance: Utterance) -> Iterator[tuple[float, float]]:
+    """When a keyword is said: by the words of an utterance where they are known, else its whole time."""
+    count = len(keyword.split())
+    found = False
+    for index in range(len(utterance.words) - count + 1):
+        part = utterance.words[index : index + count]
+        if _plain(" ".join(word.text for word in part)) == _plain(keyword):
+            found = True
+            yield part[0].start, part[-1].end
+    if not found and says(utterance.text, keyword):
+        yield utterance.start, utterance.end
+
+
+def _plain(text: str) -> str:
+    return " ".join(re.sub(r"[^\w\s]+", "", unicodedata.normalize("NFKC", text).casefold()).split())
+
+
+def says(text: str, keyword: str) -> bool:
+    """Whether a text holds a keyword: as whole words where it is written in letters with blanks between words."""
+    inside, looked_for = _plain(text), _plain(keyword)
+    if not looked_for:
+        return False
+    if looked_for.isascii():
+        return f" {looked_for} " in f" {inside} "
+    return looked_for.replace(" ", "") in inside.replace(" ", "")
