@@ -32,6 +32,7 @@ MODELS: list[tuple[str, list[type[BaseModel]]]] = [
         inputs.MediaProcessTask, inputs.TranscodeInput, inputs.OverrideTranscodeParameter, inputs.AnimatedGraphicInput,
         inputs.SnapshotByTimeOffsetInput, inputs.SampleSnapshotInput, inputs.ImageSpriteInput,
         inputs.AdaptiveDynamicStreamingInput, inputs.WaveformInput, inputs.CommandInput, inputs.AiRecognitionInput,
+        inputs.QualityControlInput,
     ]),
     ("Templates", [
         templates.TranscodeTemplate, video.VideoTemplate, video.SegmentSpecificInfo, video.TehdConfig,

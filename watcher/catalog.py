@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from watcher.errors import Problem
-from watcher.model.ai_parts import Needed, wanted_parts
+from watcher.model.ai_parts import Needed, unsupported, wanted_parts
 from watcher.model.inputs import INTELLIGENT, StepInput
 from watcher.model.order import Order
 from watcher.model.triggers import TriggerIndex
@@ -23,6 +23,8 @@ PRESETS = "_templates"
 HOW_TO_SERVE: dict[Needed, str] = {
     "text": "nothing reads text; pip install 'watcher[ocr]', or name a provider in the settings, under ai.text",
     "speech": "nothing writes down speech; pip install 'watcher[speech]', or name a provider, under ai.speech",
+    "codes": "nothing finds codes; pip install 'watcher[quality]'",
+    "measures": "",
     "faces": "nothing that recognises faces is part of this version; use a template without it",
     "translation": "nothing that translates is part of this version; use a template without it",
 }
@@ -201,12 +203,19 @@ def _unserved(step: StepInput, settings: Settings, templates: files.Templates, w
     """What a template asks for has to be something that somebody can do."""
     problems: list[Problem] = []
     template = templates.get((step.kind, step.definition)) if step.kind in INTELLIGENT else None
+    for said in unsupported(template):
+        problems.append(Problem(f"{where}{_member(step)}.Definition", f"template {step.definition}: {said}"))
     for part in wanted_parts(template):
-        if part.needs not in settings.providers:
+        if part.needs != "measures" and part.needs not in settings.providers:
             member = wire.to_wire(part.member)
             message = f"template {step.definition} asks for {member}: {HOW_TO_SERVE[part.needs]}"
-            problems.append(Problem(f"{where}{wire.to_wire(step.kind)}Task.Definition", message))
+            problems.append(Problem(f"{where}{_member(step)}.Definition", message))
     return problems
+
+
+def _member(step: StepInput) -> str:
+    """The member of an order that an intelligent sub-task is."""
+    return "AiQualityControlTask" if step.kind == "quality_control" else f"{wire.to_wire(step.kind)}Task"
 
 
 def notifier_problems(order: Order, settings: Settings, where: str = "") -> list[Problem]:
@@ -235,6 +244,7 @@ _PRODUCED = {
     "waveform": _PICTURES,
     "command": set[str](),
     "ai_recognition": {"vtt", "srt", "json"},
+    "quality_control": {"svg", "json"},
     "exec_rules": set[str](),
     "image": set[str](),
 }

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from watcher.errors import MediaError
+from watcher.media import measures
 from watcher.media.extraction import Extracted
 from watcher.media.inference import ModelProcess
-from watcher.model.findings import Capability, Failure, Findings, Line, Sight, SpokenWord, Utterance
+from watcher.model.findings import Box, Capability, Code, Failure, Findings, Line, Sight, SpokenWord, Utterance
 from watcher.model.media_info import MediaInfo
 
 
@@ -24,7 +26,10 @@ class Models:
     async def find(self, wanted: set[Capability], extracted: Extracted, media: MediaInfo, language: str) -> Findings:
         """What there is to find; a capability that fails says why in the findings, and the others go on."""
         findings = Findings(media.duration, extracted.step)
-        searches = {"text": self._text, "speech": self._speech}
+        findings.has_picture, findings.has_sound = media.picture is not None, media.sound is not None
+        if extracted.measures is not None:
+            await asyncio.to_thread(_read_measures, findings, extracted.measures, media)
+        searches = {"text": self._text, "speech": self._speech, "codes": self._codes}
 
         async def search(capability: Capability) -> None:
             try:
@@ -45,7 +50,6 @@ class Models:
         if not extracted.pictures:
             raise MediaError("SourceFileError.NoVideoMedia", "the source has no video stream")
         found = await self._ask("text", {"pictures": [str(path) for path in extracted.pictures]})
-        wide, high = extracted.scale
         findings.sights = tuple(
             Sight(
                 round(sight["index"] * extracted.step, 3),
@@ -53,16 +57,28 @@ class Models:
                     Line(
                         str(line["text"]),
                         float(line["confidence"]),
-                        (
-                            round(line["box"][0] * wide), round(line["box"][1] * high),
-                            round(line["box"][2] * wide), round(line["box"][3] * high),
-                        ),
+                        _scaled(line["box"], extracted.scale),
                     )
                     for line in sight["lines"]
                 ),
             )
             for sight in found
-        )  # fmt: skip
+        )
+
+    async def _codes(self, findings: Findings, extracted: Extracted, _: str) -> None:
+        if not extracted.pictures:
+            raise MediaError("SourceFileError.NoVideoMedia", "the source has no video stream")
+        found = await self._ask("codes", {"pictures": [str(path) for path in extracted.pictures]})
+        findings.codes = tuple(
+            (
+                round(picture["index"] * extracted.step, 3),
+                tuple(
+                    Code(str(code["kind"]), str(code["text"]), _scaled(code["box"], extracted.scale))
+                    for code in picture["codes"]
+                ),
+            )
+            for picture in found
+        )
 
     async def _speech(self, findings: Findings, extracted: Extracted, language: str) -> None:
         if extracted.sound is None:
@@ -86,6 +102,18 @@ class Models:
         """End the processes."""
         for process in self.processes.values():
             await process.close()
+
+
+def _scaled(box: Sequence[int], scale: tuple[float, float]) -> Box:
+    """A box of a picture as one of the source."""
+    wide, high = scale
+    return round(box[0] * wide), round(box[1] * high), round(box[2] * wide), round(box[3] * high)
+
+
+def _read_measures(findings: Findings, folder: Path, media: MediaInfo) -> None:
+    if media.picture is not None:
+        findings.looks = measures.looks(folder / measures.PICTURE_FILE, (media.picture.width, media.picture.height))
+    findings.loudness = measures.loudness(folder / measures.SOUND_FILE)
 
 
 NO_MODELS = Models()

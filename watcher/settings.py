@@ -72,7 +72,7 @@ class MediaSettings(_Section):
     """No task is started while the work directory's disk has less free space."""
 
 
-USUAL: dict[Capability, str] = {"text": "rapidocr", "speech": "pocketsphinx"}
+USUAL: dict[Capability, str] = {"text": "rapidocr", "speech": "pocketsphinx", "codes": "zxing"}
 """The provider of a capability where the settings name none."""
 
 
@@ -83,6 +83,8 @@ class AiSettings(_Section):
     """What reads text on the screen; unset: ``{type: rapidocr}``, where it is installed."""
     speech: dict[str, Any] | None = None
     """What writes down speech; unset: ``{type: pocketsphinx}``, where it is installed."""
+    codes: dict[str, Any] | None = None
+    """What finds bar codes and QR codes; unset: ``{type: zxing}``, where it is installed."""
     frame_interval: Annotated[Seconds, Field(ge=0.04, le=3600)] = 1.0
     """Time between two pictures that are looked at."""
     memory: Annotated[Bytes, Field(ge=512 * 1024**2)] = 6 * 1024**3
@@ -480,7 +482,8 @@ class _Named:
     def providers(self) -> dict[Capability, Chosen]:
         """The provider of each capability, where there is one."""
         found: dict[Capability, Chosen] = {}
-        given: dict[Capability, dict[str, Any] | None] = {"text": self.body.ai.text, "speech": self.body.ai.speech}
+        ai = self.body.ai
+        given: dict[Capability, dict[str, Any] | None] = {"text": ai.text, "speech": ai.speech, "codes": ai.codes}
         for capability, entry in given.items():
             place = f"ai.{capability}"
             chosen = _options(entry or {"type": USUAL[capability]}, place, "inference", Provider, self.problems)

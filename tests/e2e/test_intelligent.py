@@ -60,10 +60,14 @@ def test_recognition_through_the_api(service: Service, receiver: parts.HttpRecei
     assert len(detail["AiRecognitionResultSet"]) == 4
     asked = client.call(
         "ProcessMedia", InputInfo=source("/story.mp4"), OutputStorage=to(), OutputDir="/again/",
-        AiRecognitionTask={"Definition": definition},
+        AiRecognitionTask={"Definition": definition}, AiQualityControlTask={"Definition": 10},
     )["TaskId"]  # fmt: skip
     again = service.finished(client, asked)["WorkflowTask"]
     assert [item["Type"] for item in again["AiRecognitionResultSet"]] == list(results)
+    control = again["AiQualityControlTaskResult"]
+    assert (control["Status"], control["Output"]["NoAudio"]) == ("SUCCESS", False)
+    assert "BlackWhiteEdge" not in {found["Type"] for found in control["Output"]["QualityControlResultSet"]}
+    assert (service.root / "out" / "again" / "story_quality_10.svg").exists()
     report = json.loads((service.root / "out" / f"again/story_ai_recognition_{definition}.json").read_text())
     assert {item["Type"] for item in report} == results.keys()
 
@@ -86,6 +90,13 @@ def test_what_nothing_can_do_is_refused_when_it_is_loaded(
     done = watcher("check", "--config", str(service.config))
     assert done.returncode != 0
     assert "AiRecognitionTask.Definition: template 30 asks for FaceConfigure" in done.stdout + done.stderr
+    workflow = parts.workflow("inbox-1250000000", AiQualityControlTask={"Definition": 70001})
+    service = daemon(folders, workflow, root=service.config.parent.parent / "control")
+    template = {"Definition": 70001, "Name": "n", "QualityControlItemSet": [{"Type": "CrashScreen"}]}
+    (service.root / "templates").mkdir()
+    (service.root / "templates" / "quality.yaml").write_text(json.dumps({"QualityControlTemplateSet": [template]}))
+    done = watcher("check", "--config", str(service.config))
+    assert "AiQualityControlTask.Definition: template 70001: nothing detects CrashScreen" in done.stdout + done.stderr
     service = daemon(folders | {"ai": {"text": {"type": "pocketsphinx"}}}, parts.workflow("inbox-1250000000"))
     done = watcher("check", "--config", str(service.config))
     assert "ai.text: a provider of type pocketsphinx does not serve text" in done.stdout + done.stderr

@@ -94,22 +94,28 @@ def _order(service: Service, call: Call[ProcessMedia]) -> MediaRequest:
     if request.activities is not None:
         values["activities"] = request.activities
     elif request.schedule_id is not None:
-        if request.media_process_task.steps or request.ai_recognition_task is not None:
+        if _names_sub_tasks(request):
             raise RequestError("InvalidParameter", "MediaProcessTask: sub-tasks do not go with ScheduleId")
         schedule = _schedule(service, call, request.schedule_id)
         values["activities"] = schedule.activities
         values["output_storage"] = request.output_storage or schedule.output_storage or _trigger_storage(schedule)
         values["output_dir"] = request.output_dir or schedule.output_dir
         values["task_notify_config"] = request.task_notify_config or schedule.task_notify_config
-    elif not request.media_process_task.steps and request.ai_recognition_task is None:
+    elif not _names_sub_tasks(request):
         raise RequestError("InvalidParameter", "MediaProcessTask: the request names no sub-task and no ScheduleId")
     else:
         values["media_process_task"] = request.media_process_task
         values["ai_recognition_task"] = request.ai_recognition_task
+        values["ai_quality_control_task"] = request.ai_quality_control_task
     try:
         return MediaRequest(**values)
     except ValidationError as error:
         raise _no_storage(error) from None
+
+
+def _names_sub_tasks(request: ProcessMedia) -> bool:
+    intelligent = (request.ai_recognition_task, request.ai_quality_control_task)
+    return bool(request.media_process_task.steps) or any(step is not None for step in intelligent)
 
 
 def _no_storage(error: ValidationError) -> RequestError:

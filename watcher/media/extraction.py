@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from watcher.media.render import Interval, Picture, Render, Sound, Window, fit
+from watcher.media import measures
+from watcher.media.render import Interval, Measures, Picture, Render, Sound, Window, fit
 from watcher.media.verify import Produced
 from watcher.model.media_info import MediaInfo
 
-PICTURES, SOUND = "ai-pictures", "ai-sound"
+PICTURES, SOUND, MEASURES = "ai-pictures", "ai-sound", "ai-measures"
 """Names of the renders."""
 LONGEST_SIDE = 1280
 """Pixels of the pictures: letters of a subtitle are read well, and a picture takes a tenth of a second less."""
@@ -33,6 +34,7 @@ class Extraction:
 
     step: float = 0.0
     sound: bool = False
+    measures: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class Extracted:
     step: float = 1.0
     scale: tuple[float, float] = (1.0, 1.0)
     sound: Path | None = None
+    measures: Path | None = None
+    """The folder of what was measured."""
 
 
 def interval(wish: Extraction, media: MediaInfo) -> Interval | None:
@@ -69,6 +73,9 @@ def renders(wish: Extraction, media: MediaInfo) -> list[Render]:
     if wish.sound and media.sound is not None:
         sound = Sound("pcm_s16le", (("c", "pcm_s16le"), ("ar", str(RATE)), ("ac", "1")), (STEADY,))
         found.append(Render(SOUND, Window(), None, (sound,), "sound.wav", muxer=("-f", "wav")))
+    if wish.measures and (media.picture is not None or media.sound is not None):
+        what = Measures(measures.PICTURE, measures.SOUND, (measures.PICTURE_FILE, measures.SOUND_FILE))
+        found.append(Render(MEASURES, Window(), what, (), "null", muxer=("-f", "null")))
     return found
 
 
@@ -84,8 +91,13 @@ def extracted(made: dict[str, Produced], media: MediaInfo) -> Extracted:
         assert source is not None  # noqa: S101
         step = float(video.frames.seconds)
         scale = source.width / video.size.width, source.height / video.size.height
+    measured = made.get(MEASURES)
     return Extracted(
-        pictures.files if pictures is not None else (), step, scale, sound.files[0] if sound is not None else None
+        pictures.files if pictures is not None else (),
+        step,
+        scale,
+        sound.files[0] if sound is not None else None,
+        measured.files[0].parent if measured is not None else None,
     )
 
 
@@ -93,4 +105,5 @@ def merged(wishes: Iterable[Extraction]) -> Extraction:
     """What serves all of them: the shortest time between two pictures, and the sound if anybody wants it."""
     found = list(wishes)
     steps = [wish.step for wish in found if wish.step]
-    return Extraction(min(steps, default=0.0), any(wish.sound for wish in found))
+    listened, measured = any(wish.sound for wish in found), any(wish.measures for wish in found)
+    return Extraction(min(steps, default=0.0), listened, measured)

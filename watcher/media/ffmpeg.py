@@ -23,7 +23,8 @@ REQUIRED_ENCODERS = (
 REQUIRED_FILTERS = (
     "scale", "fps", "tile", "select", "split", "pad", "overlay", "gblur", "trim", "tpad", "settb", "setsar", "concat",
     "zscale", "tonemap", "drawtext", "subtitles", "crop", "pixelize", "palettegen", "paletteuse", "loudnorm",
-    "libvmaf", "showwavespic",
+    "libvmaf", "showwavespic", "signalstats", "blurdetect", "blockdetect", "cropdetect", "metadata", "ebur128",
+    "ametadata",
 )  # fmt: skip
 
 

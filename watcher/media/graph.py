@@ -16,6 +16,7 @@ from watcher.media.render import (
     Copy,
     Frames,
     Join,
+    Measures,
     Moments,
     Options,
     Overlay,
@@ -246,6 +247,8 @@ class _Command:
             assert self._media.sound is not None  # noqa: S101
             self._chains.append(f"[0:{self._media.sound.index}]{filters.waveform(video)}[{render.name}]")
             return ["-map", f"[{render.name}]", "-frames:v", "1", *video.encoder]
+        if isinstance(video, Measures):
+            return self._measures(render.name, video)
         if isinstance(video, Copy):
             assert self._media.picture is not None  # noqa: S101
             return ["-map", f"0:{self._media.picture.index}", "-c:v", "copy"]
@@ -261,6 +264,19 @@ class _Command:
         if isinstance(video.frames, Moments):
             # Files are named by their time, so that a picture that is missing is noticed rather than shifted.
             arguments += ["-enc_time_base", "1:1000", "-frame_pts", "1"]
+        return arguments
+
+    def _measures(self, name: str, what: Measures) -> list[str]:
+        arguments: list[str] = []
+        picture, sound = self._media.picture, self._media.sound
+        if what.picture and picture is not None:
+            file = f"{self._out}/{name}/{what.files[0]}"
+            self._chains.append(f"[0:{picture.index}]{what.picture},metadata=print:file={file}[{name}_p]")
+            arguments += ["-map", f"[{name}_p]"]
+        if what.sound and sound is not None:
+            file = f"{self._out}/{name}/{what.files[1]}"
+            self._chains.append(f"[0:{sound.index}]{what.sound},ametadata=print:file={file}[{name}_s]")
+            arguments += ["-map", f"[{name}_s]"]
         return arguments
 
     def _audio(self, render: Render, index: int, sound: Sound | Copy, joined: list[str]) -> list[str]:

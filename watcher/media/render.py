@@ -229,6 +229,15 @@ class Waveform:
 
 
 @dataclass(frozen=True, slots=True)
+class Measures:
+    """Filters that measure, for picture and sound; what they find is written as text, and nothing is encoded."""
+
+    picture: str
+    sound: str
+    files: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Render:
     """One output of ffmpeg: a file, or a numbered set of pictures or segments.
 
@@ -239,7 +248,7 @@ class Render:
 
     name: str
     window: Window
-    video: Picture | Copy | Waveform | None
+    video: Picture | Copy | Waveform | Measures | None
     audio: tuple[Sound | Copy, ...]
     file: str
     muxer: tuple[str, ...] = ()

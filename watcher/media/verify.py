@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from watcher.errors import MediaError
-from watcher.media.render import Copy, Interval, Moments, Picture, Render, Sound, Steady, Waveform
+from watcher.media.render import Copy, Interval, Measures, Moments, Picture, Render, Sound, Steady, Waveform
 from watcher.model.media_info import MediaInfo, VideoStream
 
 
@@ -47,6 +47,8 @@ def written_files(render: Render, directory: Path) -> list[Path]:
 
 def probed_files(render: Render, files: list[Path]) -> list[Path]:
     """Those of the files whose facts are needed: every picture, or the one main file."""
+    if isinstance(render.video, Measures):
+        return []
     return files if render.is_pictures else files[:1]
 
 
@@ -58,6 +60,8 @@ def check(render: Render, source: MediaInfo, files: list[Path], facts: list[Medi
         if isinstance(found, str):
             raise MediaError("InternalError", f"the output {path.name} can't be read back: {found}")
     media = [found for found in facts if isinstance(found, MediaInfo)]
+    if isinstance(render.video, Measures):
+        return Produced(render, tuple(files), source)
     if render.is_pictures:
         return _check_pictures(render, source, files, media)
     _check_streams(render, media[0])
@@ -108,7 +112,7 @@ def _assign_moments(render: Render, frames: Moments, files: list[Path], media: l
 
 def _check_streams(render: Render, media: MediaInfo) -> None:
     video = render.video
-    assert not isinstance(video, Waveform)  # noqa: S101  those are pictures
+    assert not isinstance(video, Waveform | Measures)  # noqa: S101  those have no streams
     _check_codecs("video", [video] if video is not None else [], [media.picture.codec] if media.picture else [])
     _check_codecs("audio", render.audio, [sound.codec for sound in media.audio])
     if isinstance(video, Picture) and media.picture is not None:

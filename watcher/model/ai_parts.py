@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from watcher.model.ai_templates import AIRecognitionTemplate, AITemplate, Configure
+from watcher.model.ai_templates import OUR_ITEMS, AIRecognitionTemplate, AITemplate, Configure, QualityControlTemplate
 
-Needed = Literal["text", "speech", "faces", "translation"]
+Needed = Literal["text", "speech", "codes", "measures", "faces", "translation"]
 """Capabilities that parts need; what is not one of :data:`watcher.model.findings.Capability` nothing serves yet."""
 
 
@@ -31,8 +31,32 @@ RECOGNITION = (
 """Contract templates.md, section 11, and pipelines.md, section 11."""
 
 
+DETECTED = frozenset({
+    "LowEvaluation", "Mosaic", "Blur", "Noise", "QRCode", "BarCode", "BlackWhiteEdge", "SolidColorScreen",
+    "LowLighting", "HighLighting", "NoVoice", "LowVoice", "HighVoice", "AudioStreamLack", "VideoStreamLack", *OUR_ITEMS,
+})  # fmt: skip
+"""The items of quality control that there is a detector for."""
+
+
+def unsupported(template: AITemplate | object) -> list[str]:
+    """What a template asks for and nothing can do, in sentences."""
+    if not isinstance(template, QualityControlTemplate):
+        return []
+    wanted = [item.type for item in template.quality_control_item_set if item.switch == "ON"]
+    found = [f"nothing detects {name} in this version; switch it off" for name in wanted if name not in DETECTED]
+    if template.strategy is not None:
+        found.append("Strategy is part of the MPS model, but this version looks at all of a film")
+    if template.record_format:
+        found.append("RecordFormat is part of the MPS model, but this version keeps no pictures of what it finds")
+    return found
+
+
 def wanted_parts(template: AITemplate | object) -> tuple[WantedPart, ...]:
     """The parts of a template that are switched on, in the order of their results."""
+    if isinstance(template, QualityControlTemplate):
+        wanted = {item.type for item in template.quality_control_item_set if item.switch == "ON"}
+        needs: Needed = "codes" if wanted & {"QRCode", "BarCode"} else "measures"
+        return (WantedPart("QualityControl", "quality_control_item_set", needs),)
     if not isinstance(template, AIRecognitionTemplate):
         return ()
     given = ((part, getattr(template, part.member)) for part in RECOGNITION)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -167,6 +168,8 @@ PICTURE_ITEMS = (
     "BlackWhiteEdge", "SolidColorScreen", "LowLighting", "HighLighting",
 )  # fmt: skip
 SOUND_ITEMS = ("AudioEvaluation", "NoVoice", "LowVoice", "HighVoice", "AudioNoise")
+OUR_ITEMS = ("BlackScreen", "FreezeScreen", "Clipping")
+"""Anomalies that the model has no type for."""
 FORMAT_ITEMS = (
     "VideoResolutionChanged", "AudioSampleRateChanged", "AudioChannelsChanged", "ParameterSetsChanged",
     "DarOrSarInvalid", "TimestampFallback", "DtsJitter", "PtsJitter", "AACDurationDeviation", "AudioDroppingFrames",
@@ -193,8 +196,10 @@ class QualityControlItem(Value):
 
     @model_validator(mode="after")
     def _is_known(self) -> QualityControlItem:
-        if self.type not in (*PICTURE_ITEMS, *SOUND_ITEMS, *FORMAT_ITEMS):
+        if self.type not in (*PICTURE_ITEMS, *SOUND_ITEMS, *FORMAT_ITEMS, *OUR_ITEMS):
             raise ValueError(f"Type {self.type!r} is not one of the model's (templates.md, section 12)")
+        if self.threshold and not re.fullmatch(r"\d{1,3}(\.\d+)?", self.threshold):
+            raise ValueError(f"Threshold {self.threshold!r} must be a number from 0 to 100")
         return self
 
 

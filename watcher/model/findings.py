@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Box = tuple[int, int, int, int]
-Capability = Literal["text", "speech"]
-"""What a model can do: read what is on the screen, write down what is said."""
+Capability = Literal["text", "speech", "codes"]
+"""What a model can do: read what is on the screen, write down what is said, find bar codes and QR codes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,52 @@ class Utterance:
 
 
 @dataclass(frozen=True, slots=True)
+class Code:
+    """A bar code or QR code in a picture: ``kind`` is ``QRCode`` or ``BarCode``."""
+
+    kind: str
+    text: str
+    box: Box
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Measures of one picture, brought to a common size.
+
+    ``luma``, ``spread`` (between the darkest and the brightest value of the plane where that is most) and ``change``
+    (mean difference to the picture before) are in steps of 8 bits; ``outliers`` is the share of pixels that stand
+    out of their neighbours; ``blur`` is the mean width of edges in pixels; ``block`` compares differences at
+    the edges of blocks with others: 1 is none. ``box`` is the part that is not a black edge, and ``edge`` the share of
+    the picture that is.
+    """
+
+    time: float
+    luma: float
+    spread: float
+    change: float
+    outliers: float
+    blur: float
+    block: float
+    box: Box
+    edge: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Loudness:
+    """Of a tenth of a second: its level (RMS) and peak in dB of full scale, and how flat the peaks are (0: not).
+
+    ``momentary`` is the loudness of the 0.4 s up to then, ``integrated`` that of all up to then, in LUFS.
+    """
+
+    time: float
+    level: float
+    peak: float
+    flat: float
+    momentary: float
+    integrated: float
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """Why a capability found nothing out: an ErrCodeExt and a sentence."""
 
@@ -69,6 +115,12 @@ class Findings:
     step: float = 1.0
     sights: tuple[Sight, ...] = ()
     utterances: tuple[Utterance, ...] = ()
+    codes: tuple[tuple[float, tuple[Code, ...]], ...] = ()
+    """By the time of the picture."""
+    looks: tuple[Look, ...] = ()
+    loudness: tuple[Loudness, ...] = ()
+    has_picture: bool = False
+    has_sound: bool = False
     failures: dict[Capability, Failure] = field(default_factory=dict)
 
 

@@ -246,6 +246,10 @@ class AiRecognitionInput(StepInput):
     """Contract pipelines.md, section 11."""
 
 
+class QualityControlInput(StepInput):
+    """Contract pipelines.md, section 12."""
+
+
 KINDS: dict[type[StepInput], str] = {
     TranscodeInput: "transcode",
     AnimatedGraphicInput: "animated_graphic",
@@ -256,8 +260,9 @@ KINDS: dict[type[StepInput], str] = {
     WaveformInput: "waveform",
     CommandInput: "command",
     AiRecognitionInput: "ai_recognition",
+    QualityControlInput: "quality_control",
 }
-INTELLIGENT = frozenset({"ai_recognition"})
+INTELLIGENT = frozenset({"ai_recognition", "quality_control"})
 """The kinds of sub-tasks that models work on; their templates say which parts they have."""
 
 

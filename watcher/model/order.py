@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_
 
 from watcher.model.activities import Activity
 from watcher.model.base import Value
-from watcher.model.inputs import AiRecognitionInput, MediaProcessTask, StepInput
+from watcher.model.inputs import AiRecognitionInput, MediaProcessTask, QualityControlInput, StepInput
 from watcher.model.resources import HttpAddress, OutputStorage
 
 InputType = Literal["COS", "AWS-S3", "URL"]
@@ -92,6 +92,8 @@ class Order(Value):
     output_dir: Directory = ""
     media_process_task: MediaProcessTask = MediaProcessTask()
     ai_recognition_task: AiRecognitionInput | None = None
+    ai_quality_control_task: QualityControlInput | None = None
+    """Of a request in the model; that a workflow may have one is ours."""
     task_notify_config: TaskNotifyConfig | None = None
     trusted: bool = False
     """Not of the wire. Whether it is from a file on this machine: then its callbacks may go to private addresses,
@@ -142,7 +144,7 @@ class Order(Value):
         """All sub-tasks, in the order their results are reported."""
         if self.graph:
             return tuple(activity.step for activity in self.graph if activity.step is not None)
-        intelligent = (self.ai_recognition_task,)
+        intelligent = (self.ai_recognition_task, self.ai_quality_control_task)
         return (*self.media_process_task.steps, *(step for step in intelligent if step is not None))
 
     @property

@@ -46,9 +46,12 @@ _RECOGNITION = {
     "TransTextRecognition": "TransTextTask",
     "ObjectRecognition": "ObjectTask",
 }
-_INTELLIGENT = {"ai_recognition": ("AiRecognition", _RECOGNITION)}
+_INTELLIGENT: dict[str, tuple[str, dict[str, str]]] = {
+    "ai_recognition": ("AiRecognition", _RECOGNITION),
+    "quality_control": ("AiQualityControl", {"QualityControl": ""}),
+}
 """The model's name of each kind of intelligent sub-task, and the member of a result for each of its parts."""
-_WITH_PROGRESS = frozenset({"AsrFullTextRecognition", "TransTextRecognition"})
+_WITH_PROGRESS = frozenset({"AsrFullTextRecognition", "TransTextRecognition", "QualityControl"})
 
 
 def intelligent_results(kind: str, definition: int, parts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -66,7 +69,10 @@ def intelligent_results(kind: str, definition: int, parts: Sequence[Mapping[str,
         }
         if part["type"] in _WITH_PROGRESS:
             body["Progress"] = 100 if part["status"] == "SUCCESS" else 0
-        found.append({"Type": part["type"], **dict.fromkeys(members.values()), members[part["type"]]: body})
+        if members[part["type"]]:
+            found.append({"Type": part["type"], **dict.fromkeys(members.values()), members[part["type"]]: body})
+        else:
+            found.append(body)
     return found
 
 
@@ -170,7 +176,7 @@ def workflow_task(task: Task) -> dict[str, Any]:
         "AiContentReviewResultSet": [],
         "AiAnalysisResultSet": [],
         "AiRecognitionResultSet": _intelligent_set(task, "ai_recognition"),
-        "AiQualityControlTaskResult": None,
+        "AiQualityControlTaskResult": next(iter(_intelligent_set(task, "quality_control")), None),
         "SmartSubtitlesTaskResult": None,
         "SmartEraseTaskResult": None,
         "AiDubbingTaskResult": None,

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from watcher.model.base import Value
 from watcher.model.image_request import ImageTask
-from watcher.model.inputs import AiRecognitionInput, MediaProcessTask
+from watcher.model.inputs import AiRecognitionInput, MediaProcessTask, QualityControlInput
 from watcher.model.order import Directory, Priority, TaskNotifyConfig
 from watcher.model.resources import MediaInputInfo, OutputStorage
 from watcher.model.samples import PERSON_USAGES, WORD_USAGES, expand
@@ -91,6 +91,7 @@ class ProcessMedia(Value):
     schedule_id: Id | None = None
     media_process_task: MediaProcessTask = MediaProcessTask()
     ai_recognition_task: AiRecognitionInput | None = None
+    ai_quality_control_task: QualityControlInput | None = None
     task_notify_config: TaskNotifyConfig | None = None
     tasks_priority: Priority = 0
     session_id: str = ""

@@ -38,7 +38,6 @@ NOT_SUPPORTED: dict[str, tuple[object, ...]] = {
     # workflow
     "AiContentReviewTask": (),
     "AiAnalysisTask": (),
-    "AiQualityControlTask": (),
     "SmartSubtitlesTask": (),
     "SmartEraseTask": (),
     "AIDubbingTask": (),
@@ -50,6 +49,7 @@ NOT_SUPPORTED: dict[str, tuple[object, ...]] = {
     "BlindWatermark": (),
     "ExtInfo": (),
     "UserExtPara": (),
+    "ChannelExtPara": (),
     "StdExtInfo": (),
     "Path": (),
     "SpekeDrm": (),
