@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
+import tarfile
 import wave
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -95,6 +97,38 @@ def film(
         ],
         check=True,
     )  # fmt: skip
+    return path
+
+
+def photographs(cache: Path) -> Path:
+    """A folder with official portraits of two presidents (public domain), as the package face_recognition has them."""
+    into = cache / "photographs"
+    if not into.exists():
+        package = "face_recognition==1.3.0"
+        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:"]
+        subprocess.run([*command, "-d", str(cache), package], check=True, capture_output=True)
+        (archive,) = cache.glob("face_recognition-*.tar.gz")
+        with tarfile.open(archive) as files:
+            for member in files.getmembers():
+                if "/tests/test_images/" in member.name and member.isfile():
+                    data = files.extractfile(member)
+                    assert data is not None
+                    into.mkdir(exist_ok=True)
+                    (into / Path(member.name).name).write_bytes(data.read())
+    return into
+
+
+def slides(path: Path, shown: Sequence[Path | None], seconds: float = 2.0) -> Path:
+    """One photograph after another; None is an empty slide."""
+    inputs: list[str] = []
+    for picture in shown:
+        given = ["-loop", "1", "-i", str(picture)] if picture else ["-f", "lavfi", "-i", "color=gray:size=1280x720"]
+        inputs += ["-t", str(seconds), "-r", "25", *given]
+    fit = "scale=1280:720:force_original_aspect_ratio=decrease,pad=1280:720:-1:-1,setsar=1,fps=25,format=yuv420p"
+    graph = "".join(f"[{n}:v]{fit}[v{n}];" for n in range(len(shown)))
+    graph += "".join(f"[v{n}]" for n in range(len(shown))) + f"concat=n={len(shown)}"
+    command = [FFMPEG, "-nostdin", "-v", "error", "-y", *inputs, "-filter_complex", graph]
+    subprocess.run([*command, "-c:v", "libx264", "-preset", "ultrafast", str(path)], check=True)
     return path
 
 

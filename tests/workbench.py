@@ -23,7 +23,7 @@ from watcher.media.workdir import WorkRoot
 from watcher.model.inputs import AiRecognitionInput, MediaProcessTask, QualityControlInput
 from watcher.model.objects import ObjectInfo
 from watcher.model.order import Order
-from watcher.model.samples import Word
+from watcher.model.samples import KnownPerson, Word
 from watcher.model.task import StepResult, Task
 from watcher.model.unit import Outcome
 from watcher.model.workflow import Workflow
@@ -71,6 +71,7 @@ class Bench:
             EncoderOptions("ultrafast"),
         )
         self.words: list[Word] = []
+        self.persons: list[KnownPerson] = []
         self.templates, _ = files.load_templates([preset_directory()])
         self.reports: list[tuple[StepResult, ...]] = []
 
@@ -118,7 +119,8 @@ class Bench:
         """One unit over an object of the bucket, whatever it is to do."""
         info = await self.storage.head(key)
         task = Task("t-1", 7, order, info, "PROCESSING", 0, (), time.time())
-        unit = planning.plan(task, self.templates, self.worker.storages, self.words)
+        samples = planning.Samples(tuple(self.words), tuple(self.persons))
+        unit = planning.plan(task, self.templates, self.worker.storages, samples)
         self.registry = Registry()
         return await self.worker.perform(unit, self.registry, self)
 

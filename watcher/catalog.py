@@ -25,7 +25,7 @@ HOW_TO_SERVE: dict[Needed, str] = {
     "speech": "nothing writes down speech; pip install 'watcher[speech]', or name a provider, under ai.speech",
     "codes": "nothing finds codes; pip install 'watcher[quality]'",
     "measures": "",
-    "faces": "nothing that recognises faces is part of this version; use a template without it",
+    "faces": "nothing recognises faces; pip install 'watcher[face]', or name a provider, under ai.faces",
     "translation": "nothing that translates is part of this version; use a template without it",
 }
 """What to do when a capability has no provider."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from watcher.errors import MediaError
@@ -12,7 +12,7 @@ from watcher.model.inputs import INTELLIGENT, StepInput
 from watcher.model.order import Order
 from watcher.model.output_path import output_directory
 from watcher.model.resources import OutputStorage
-from watcher.model.samples import Word
+from watcher.model.samples import KnownPerson, Word
 from watcher.model.task import Task
 from watcher.model.templates import Template
 from watcher.model.unit import PlannedStep, Unit
@@ -22,16 +22,31 @@ from watcher.storage.base import Storage
 WITHOUT_TEMPLATE = ("command", "exec_rules", "image")
 
 
-def plan(task: Task, templates: Templates, storages: Mapping[str, Storage], words: Sequence[Word] = ()) -> Unit:
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Words and persons to look for."""
+
+    words: tuple[Word, ...] = ()
+    persons: tuple[KnownPerson, ...] = ()
+
+
+NO_SAMPLES = Samples()
+"""Where nobody looks for any."""
+
+
+def plan(task: Task, templates: Templates, storages: Mapping[str, Storage], samples: Samples = NO_SAMPLES) -> Unit:
     """Resolve everything a task names: templates, storages, directories (contract workflows.md, section 5.1).
 
-    ``words`` are those that intelligent tasks look for.
+    ``samples`` are what intelligent tasks look for.
     """
     order = task.order
     if task.source.storage not in storages:
         raise MediaError("SourceFileError", f"there is no storage {task.source.storage!r} in the settings")
     steps = tuple(_plan_step(step, order, task, templates, storages) for step in order.steps)
-    steps = tuple(replace(step, words=tuple(words)) if step.spec.kind in INTELLIGENT else step for step in steps)
+    steps = tuple(
+        replace(step, words=samples.words, persons=samples.persons) if step.spec.kind in INTELLIGENT else step
+        for step in steps
+    )
     return Unit(task.task_id, task.source, steps, (*task.lineage, task.workflow_id))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,12 +16,13 @@ from watcher.catalog import Catalog
 from watcher.errors import MediaError, ObjectNotFound, ObjectSuperseded, PermanentError, TransientError
 from watcher.executors.base import Executor
 from watcher.graph_run import GraphRun
+from watcher.model.ai_parts import wanted_parts
 from watcher.model.inputs import INTELLIGENT, shown
-from watcher.model.samples import Word
+from watcher.model.samples import KnownPerson
 from watcher.model.task import StepResult, Task, error_number
 from watcher.model.unit import Outcome, Report, Unit
 from watcher.notifiers.base import Notifier
-from watcher.planning import plan
+from watcher.planning import NO_SAMPLES, Samples, plan
 from watcher.reports import TaskReport, outgoing, reporting
 from watcher.state.store import State
 from watcher.state.tasks import MAX_ATTEMPTS, StaleOwnerError
@@ -29,8 +30,9 @@ from watcher.worker import Worker
 
 _log = log.get("runner")
 
-MOST_WORDS = 100_000
-"""Keywords that one task looks for, at most."""
+MOST_SAMPLES = 100_000
+"""Words, and persons, that one task looks for, at most."""
+FACES = "Recognition.Face"
 IDLE = 1.0
 """Seconds between two looks for requests that come past this process (``watcher tasks abort`` and the like)."""
 RETRY_PAUSES = (5.0, 15.0, 60.0, 300.0, 900.0)
@@ -221,18 +223,28 @@ class Runner:
             raise AbortedError("its workflow was disabled or removed before the task began")
         if not task.source.resolved:
             task = live.task = live.report.task = await self._resolved(task)
-        unit = plan(task, self.catalog.templates, self._worker.storages, await self._words(task))
+        unit = plan(task, self.catalog.templates, self._worker.storages, await self._samples(task))
         _log.debug("task started", attempt=task.attempts)
         async with reporting(live.report, f"progress of {task.task_id}") as report:
             outcome = await self._executor.run(task.task_id, lambda: self._perform(task, unit, report))
         await self._finish(live, outcome)
 
-    async def _words(self, task: Task) -> Sequence[Word]:
-        """The words that intelligent sub-tasks look for."""
-        if not any(step.kind in INTELLIGENT for step in task.order.steps):
-            return ()
-        page = await self._state.words.page(lambda word: True, 0, MOST_WORDS)
-        return page.items
+    async def _samples(self, task: Task) -> Samples:
+        """What intelligent sub-tasks look for."""
+        assert self.catalog is not None  # noqa: S101
+        steps = [step for step in task.order.steps if step.kind in INTELLIGENT]
+        if not steps:
+            return NO_SAMPLES
+        templates = self.catalog.templates
+        parts = [part for step in steps for part in wanted_parts(templates.get((step.kind, step.definition)))]
+        words = await self._state.words.page(lambda word: True, 0, MOST_SAMPLES)
+        persons = []
+        if any(part.needs == "faces" for part in parts):
+            found = await self._state.persons.page(lambda person: FACES in person.usages, 0, MOST_SAMPLES)
+            for person in found.items:
+                pictures = [(face.face_id, await self._state.persons.picture(face.face_id)) for face in person.faces]
+                persons.append(KnownPerson(person, tuple((name, data) for name, data in pictures if data)))
+        return Samples(tuple(words.items), tuple(persons))
 
     async def _perform(self, task: Task, unit: Unit, report: Report) -> Outcome:
         if task.order.graph:

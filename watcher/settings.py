@@ -72,7 +72,7 @@ class MediaSettings(_Section):
     """No task is started while the work directory's disk has less free space."""
 
 
-USUAL: dict[Capability, str] = {"text": "rapidocr", "speech": "pocketsphinx", "codes": "zxing"}
+USUAL: dict[Capability, str] = {"text": "rapidocr", "speech": "pocketsphinx", "codes": "zxing", "faces": "dlib"}
 """The provider of a capability where the settings name none."""
 
 
@@ -85,6 +85,8 @@ class AiSettings(_Section):
     """What writes down speech; unset: ``{type: pocketsphinx}``, where it is installed."""
     codes: dict[str, Any] | None = None
     """What finds bar codes and QR codes; unset: ``{type: zxing}``, where it is installed."""
+    faces: dict[str, Any] | None = None
+    """What recognises faces; unset: ``{type: dlib}``, where it is installed."""
     frame_interval: Annotated[Seconds, Field(ge=0.04, le=3600)] = 1.0
     """Time between two pictures that are looked at."""
     memory: Annotated[Bytes, Field(ge=512 * 1024**2)] = 6 * 1024**3
@@ -483,7 +485,9 @@ class _Named:
         """The provider of each capability, where there is one."""
         found: dict[Capability, Chosen] = {}
         ai = self.body.ai
-        given: dict[Capability, dict[str, Any] | None] = {"text": ai.text, "speech": ai.speech, "codes": ai.codes}
+        given: dict[Capability, dict[str, Any] | None] = {
+            "text": ai.text, "speech": ai.speech, "codes": ai.codes, "faces": ai.faces,
+        }  # fmt: skip
         for capability, entry in given.items():
             place = f"ai.{capability}"
             chosen = _options(entry or {"type": USUAL[capability]}, place, "inference", Provider, self.problems)

@@ -288,9 +288,22 @@ class _Performance:
         steps = [run.step for run in runs if isinstance(run.step, IntelligentStep)]
         wanted = {capability for step in steps for capability in step.capabilities()}
         language = next((step.language() for step in steps if step.language()), "")
-        findings = await self._worker.models.find(wanted, extraction.extracted(taken.produced, media), media, language)
+        samples = await asyncio.to_thread(self._write_faces, steps) if "faces" in wanted else {}
+        findings = await self._worker.models.find(
+            wanted, extraction.extracted(taken.produced, media), media, language, samples
+        )
         for step in steps:
             step.findings = findings
+
+    def _write_faces(self, steps: list[IntelligentStep[Any, Any]]) -> dict[str, Path]:
+        """The pictures of the faces to look for, as files that a model's process can read."""
+        folder = self._directory / "faces"
+        folder.mkdir(exist_ok=True)
+        found: dict[str, Path] = {}
+        for name, data in {face for step in steps for person in step.persons for face in person.pictures}:
+            found[name] = folder / name
+            found[name].write_bytes(data)
+        return found
 
     async def _run_programs(self, batch: list[_Run]) -> None:
         """The commands of the configuration, one after another."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from tests import parts
 from tests.clients import Fault
 from tests.e2e.test_api import IN, Service, service, source, to
 from tests.e2e.test_commands import watcher
-from tests.truth import Speech, Title, film, recordings
+from tests.truth import Speech, Title, film, photographs, recordings, slides
 
 __all__ = ["service"]
 
@@ -37,8 +38,12 @@ def test_recognition_through_the_api(service: Service, receiver: parts.HttpRecei
     )["Definition"]  # fmt: skip
     client.call("CreateWordSamples", Usages=["Recognition"], Words=[{"Keyword": "news"}, {"Keyword": "man"}])
     told = {"NotifyType": "URL", "NotifyUrl": f"{receiver.url}/hook"}
-    with pytest.raises(Fault, match="FaceConfigure"):
-        _create(client, 30)
+    translating = client.call(
+        "CreateAIRecognitionTemplate", Name="translate",
+        TranslateConfigure={"Switch": "ON", "SourceLanguage": "en", "DestinationLanguage": "zh"},
+    )["Definition"]  # fmt: skip
+    with pytest.raises(Fault, match="TranslateConfigure"):
+        _create(client, translating)
     workflow = _create(client, definition, TaskNotifyConfig=told)
     shown = client.call("DescribeWorkflows")["WorkflowInfoSet"][0]
     assert shown["AiRecognitionTask"]["Definition"] == definition
@@ -72,6 +77,30 @@ def test_recognition_through_the_api(service: Service, receiver: parts.HttpRecei
     assert {item["Type"] for item in report} == results.keys()
 
 
+def test_a_person_is_recognised_with_the_preset(service: Service, tmp_path: Path) -> None:
+    """A person sample of the API, the preset for faces, text and speech, and a film with the face."""
+    portraits = photographs(tmp_path)
+    client = service.start()
+    pictures = [base64.b64encode((portraits / "obama.jpg").read_bytes()).decode()]
+    client.call("CreatePersonSample", Name="Obama", Usages=["Recognition.Face"], FaceContents=pictures)
+    slides(service.root / "in" / "film.mp4", [None, portraits / "obama2.jpg", None])
+    asked = client.call(
+        "ProcessMedia", InputInfo=source("/film.mp4"), OutputStorage=to(), AiRecognitionTask={"Definition": 30}
+    )["TaskId"]
+    results = service.finished(client, asked)["WorkflowTask"]["AiRecognitionResultSet"]
+    statuses = {
+        item["Type"]: next(v["Status"] for k, v in item.items() if k.endswith("Task") and v) for item in results
+    }
+    assert statuses == {
+        "FaceRecognition": "SUCCESS", "OcrFullTextRecognition": "SUCCESS", "OcrWordsRecognition": "SUCCESS",
+        "AsrFullTextRecognition": "FAIL", "AsrWordsRecognition": "FAIL",  # it has no sound
+    }  # fmt: skip
+    (face,) = next(item for item in results if item["Type"] == "FaceRecognition")["FaceTask"]["Output"]["ResultSet"]
+    assert (face["Name"], face["Type"]) == ("Obama", "UserDefine")
+    (segment,) = face["SegmentSet"]
+    assert (segment["StartTimeOffset"], segment["EndTimeOffset"]) == (2.0, 4.0)
+
+
 def _create(client: Any, definition: int, **more: Any) -> Any:
     rule = {"Bucket": IN, "Region": "r", "Dir": "/"}
     return client.call(
@@ -85,11 +114,11 @@ def test_what_nothing_can_do_is_refused_when_it_is_loaded(
     daemon: Callable[..., parts.Daemon], folders: dict[str, Any]
 ) -> None:
     """By name, with what to do; a provider that is not one of the capability too."""
-    workflow = parts.workflow("inbox-1250000000", AiRecognitionTask={"Definition": 30})
+    workflow = parts.workflow("inbox-1250000000", AiRecognitionTask={"Definition": 10})
     service = daemon(folders, workflow)
     done = watcher("check", "--config", str(service.config))
     assert done.returncode != 0
-    assert "AiRecognitionTask.Definition: template 30 asks for FaceConfigure" in done.stdout + done.stderr
+    assert "AiRecognitionTask.Definition: template 10: there is no default library" in done.stdout + done.stderr
     workflow = parts.workflow("inbox-1250000000", AiQualityControlTask={"Definition": 70001})
     service = daemon(folders, workflow, root=service.config.parent.parent / "control")
     template = {"Definition": 70001, "Name": "n", "QualityControlItemSet": [{"Type": "CrashScreen"}]}

@@ -17,12 +17,13 @@ import pytest
 import pytest_asyncio
 
 from tests import parts
-from tests.truth import CHINESE, LATIN, MONO, SERIF, Speech, Title, distance, film, recordings
+from tests.truth import CHINESE, LATIN, MONO, SERIF, Speech, Title, distance, film, photographs, recordings, slides
 from tests.workbench import LIMITS, Bench
 from watcher.errors import MediaError
+from watcher.finding import likeness
 from watcher.media.containment import Containment
 from watcher.media.inference import ModelProcess
-from watcher.model.samples import Word
+from watcher.model.samples import KnownPerson, Person, Word
 
 TITLES = [
     Title("BREAKING NEWS 2026", 1, 4),
@@ -207,10 +208,11 @@ async def test_each_part_fails_by_itself(served: Bench, folder: Path, story: Pat
     assert found["OcrFullTextRecognition"]["code"] == "SourceFileError.NoVideoMedia"
     assert found["AsrFullTextRecognition"]["status"] == "SUCCESS"
     chinese = ALL | {"AsrFullTextConfigure": {"Switch": "ON", "SourceLanguage": "zh"}}
-    served.template("ai_recognition", 50001, chinese | {"FaceConfigure": {"Switch": "ON"}})
+    translate = {"Switch": "ON", "SourceLanguage": "en", "DestinationLanguage": "zh"}
+    served.template("ai_recognition", 50001, chinese | {"TranslateConfigure": translate})
     found = await recognised(served, story)
     assert "knows English only" in found["AsrFullTextRecognition"]["message"]
-    assert "FaceConfigure" in found["FaceRecognition"]["message"]
+    assert "TranslateConfigure" in found["TransTextRecognition"]["message"]
     assert found["OcrFullTextRecognition"]["status"] == "SUCCESS"
 
 
@@ -351,3 +353,66 @@ async def test_a_server_that_is_away(workbench: Bench, story: Path) -> None:
         assert "Connection refused" in found["AsrFullTextRecognition"]["message"]
     finally:
         await workbench.worker.models.close()
+
+
+# Faces.
+
+
+@pytest.fixture(scope="module")
+def portraits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return photographs(tmp_path_factory.mktemp("portraits"))
+
+
+def person(name: str, *pictures: Path, tags: tuple[str, ...] = (), number: str = "") -> KnownPerson:
+    """A sample."""
+    faces = tuple((f"{number or name}{n}", picture.read_bytes()) for n, picture in enumerate(pictures))
+    return KnownPerson(Person(name, name, "a note", ("Recognition.Face",), tags), faces)
+
+
+async def test_faces_are_recognised(workbench: Bench, portraits: Path, folder: Path) -> None:
+    """Another photograph of a person is the person, another person is not; times to one step, boxes on the face."""
+    source = slides(
+        folder / "faces.mp4",
+        [None, portraits / "obama2.jpg", portraits / "biden.jpg", None, portraits / "obama2.jpg"],
+    )
+    workbench.serve(faces="dlib")
+    try:
+        workbench.template("ai_recognition", 50001, {"Name": "n", "FaceConfigure": {"Switch": "ON"}})
+        blank = folder / "blank.png"
+        parts.subprocess.run(
+            [parts.FFMPEG, "-v", "error", "-y", "-f", "lavfi", "-i", "color=red", "-frames:v", "1", str(blank)],
+            check=True,
+        )
+        obama = person("Obama", portraits / "obama.jpg", blank, tags=("president",))
+        workbench.persons = [obama, person("Nobody", blank)]
+        found = await recognised(workbench, source)
+        (seen,) = found["FaceRecognition"]["output"]["result_set"]
+        assert (seen["name"], seen["type"], seen["remark"]) == ("Obama", "UserDefine", "a note")
+        assert [(s["start_time_offset"], s["end_time_offset"]) for s in seen["segment_set"]] == [
+            (2.0, 4.0),
+            (8.0, 10.0),
+        ]
+        assert all(segment["confidence"] >= 95 for segment in seen["segment_set"])
+        left, top, right, bottom = seen["segment_set"][0]["area_coord_set"]
+        assert 400 < left < right < 880
+        assert 0 <= top < bottom < 720
+        workbench.persons = [obama, person("Biden", portraits / "biden.jpg", tags=("vice",))]
+        found = await recognised(workbench, source)
+        names = {item["name"]: len(item["segment_set"]) for item in found["FaceRecognition"]["output"]["result_set"]}
+        assert names == {"Obama": 2, "Biden": 1}
+        tagged = {"Switch": "ON", "UserDefineLibraryLabelSet": ["vice"], "Score": 99.9}
+        workbench.template("ai_recognition", 50001, {"Name": "n", "FaceConfigure": tagged})
+        found = await recognised(workbench, source)
+        assert found["FaceRecognition"]["output"] == {"result_set": []}  # the tag's person is not so very like
+        workbench.persons = []
+        found = await recognised(workbench, source)
+        assert found["FaceRecognition"]["output"] == {"result_set": []}
+    finally:
+        await workbench.worker.models.close()
+
+
+def test_likeness() -> None:
+    """It falls with the distance; where people begin to be mixed up it is below the usual threshold."""
+    values = [likeness(distance_ / 100) for distance_ in range(120)]
+    assert values == sorted(values, reverse=True)
+    assert (values[0], likeness(0.5), likeness(0.6), values[-1]) == (100.0, 95.0, 80.0, 0.0)

@@ -139,7 +139,7 @@ def test_types_are_file_names() -> None:
     steps = ["adaptive_dynamic_streaming", "ai_recognition", "animated_graphic", "command", "image", "image_sprite"]
     steps += ["quality_control", "sample_snapshot", "snapshot_by_time_offset", "transcode", "waveform"]
     assert plugin.names("steps") == steps
-    assert plugin.names("inference") == ["openai", "pocketsphinx", "rapidocr", "zxing"]
+    assert plugin.names("inference") == ["dlib", "openai", "pocketsphinx", "rapidocr", "zxing"]
 
 
 def test_every_option_is_described() -> None:

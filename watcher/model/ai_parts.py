@@ -40,6 +40,11 @@ DETECTED = frozenset({
 
 def unsupported(template: AITemplate | object) -> list[str]:
     """What a template asks for and nothing can do, in sentences."""
+    if isinstance(template, AIRecognitionTemplate):
+        faces = template.face_configure
+        if faces is not None and faces.switch == "ON" and faces.face_library == "Default":
+            return ["there is no default library of persons; set FaceConfigure.FaceLibrary to UserDefine or All"]
+        return []
     if not isinstance(template, QualityControlTemplate):
         return []
     wanted = [item.type for item in template.quality_control_item_set if item.switch == "ON"]

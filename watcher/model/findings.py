@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Box = tuple[int, int, int, int]
-Capability = Literal["text", "speech", "codes"]
-"""What a model can do: read what is on the screen, write down what is said, find bar codes and QR codes."""
+Capability = Literal["text", "speech", "codes", "faces"]
+"""What a model can do: read what is on the screen, write down what is said, find codes, recognise faces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,15 @@ class Code:
 
     kind: str
     text: str
+    box: Box
+
+
+@dataclass(frozen=True, slots=True)
+class SeenFace:
+    """A face that is most like a sample: its face id, how like (0 to 100), and where."""
+
+    face_id: str
+    likeness: float
     box: Box
 
 
@@ -116,6 +125,8 @@ class Findings:
     sights: tuple[Sight, ...] = ()
     utterances: tuple[Utterance, ...] = ()
     codes: tuple[tuple[float, tuple[Code, ...]], ...] = ()
+    """By the time of the picture."""
+    faces: tuple[tuple[float, tuple[SeenFace, ...]], ...] = ()
     """By the time of the picture."""
     looks: tuple[Look, ...] = ()
     loudness: tuple[Loudness, ...] = ()

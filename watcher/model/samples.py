@@ -56,6 +56,14 @@ class Person:
     update_time: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class KnownPerson:
+    """A person with the pictures of the faces, by face id."""
+
+    person: Person
+    pictures: tuple[tuple[str, bytes], ...]
+
+
 def expand(usages: tuple[str, ...], table: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
     """The usages in their expanded form, each once; raises ValueError for one that there is not."""
     found: dict[str, None] = {}

@@ -9,7 +9,7 @@ from watcher.model.ai_templates import AITemplate
 from watcher.model.dress import Watermark, WatermarkInput
 from watcher.model.inputs import StepInput
 from watcher.model.objects import ObjectInfo
-from watcher.model.samples import Word
+from watcher.model.samples import KnownPerson, Word
 from watcher.model.task import StepResult
 from watcher.model.templates import Template
 
@@ -31,6 +31,8 @@ class PlannedStep:
     watermarks: tuple[tuple[WatermarkInput, Watermark], ...] = ()
     words: tuple[Word, ...] = ()
     """The words that an intelligent task looks for."""
+    persons: tuple[KnownPerson, ...] = ()
+    """The persons it looks for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,16 +10,16 @@ from typing import Any
 
 from watcher.media.extraction import Extraction
 from watcher.model.ai_parts import WantedPart
-from watcher.model.ai_templates import AIRecognitionTemplate, AsrFullTextConfigure, WordsConfigure
-from watcher.model.findings import Capability, Failure, Findings, Line, Part, Sight, Utterance
+from watcher.model.ai_templates import AIRecognitionTemplate, AsrFullTextConfigure, FaceConfigure, WordsConfigure
+from watcher.model.findings import Capability, Failure, Findings, Line, Part, SeenFace, Sight, Utterance
 from watcher.model.inputs import AiRecognitionInput
+from watcher.model.samples import Person
 from watcher.steps._intelligent import IntelligentStep
 from watcher.steps._subtitle_file import srt, vtt
 from watcher.steps.base import CONTENT_TYPES, OutputFile, StepOutput
 
 SUBTITLE_PATH = "{inputName}_speech_{definition}.{format}"
 UNSERVED = {
-    "faces": "nothing that recognises faces is part of this version; switch FaceConfigure off",
     "translation": "nothing that translates is part of this version; switch TranslateConfigure off",
 }
 """Why a part can't be done, whatever is installed."""
@@ -29,7 +29,7 @@ class AiRecognitionStep(IntelligentStep[AiRecognitionInput, AIRecognitionTemplat
     """All the parts that the template switches on."""
 
     def capabilities(self) -> set[Capability]:
-        known: tuple[Capability, ...] = ("text", "speech")
+        known: tuple[Capability, ...] = ("text", "speech", "faces")
         return {name for name in known if any(part.needs == name for part in self.parts)}
 
     def language(self) -> str:
@@ -38,7 +38,7 @@ class AiRecognitionStep(IntelligentStep[AiRecognitionInput, AIRecognitionTemplat
 
     def extraction(self, step: float) -> Extraction:
         wanted = self.capabilities()
-        return Extraction(step if "text" in wanted else 0.0, "speech" in wanted)
+        return Extraction(step if wanted & {"text", "faces"} else 0.0, "speech" in wanted)
 
     def conclude(self, findings: Findings, directory: Path) -> StepOutput:
         """The result of each part, and the subtitles."""
@@ -53,6 +53,10 @@ class AiRecognitionStep(IntelligentStep[AiRecognitionInput, AIRecognitionTemplat
         if failure is not None:
             return Part(part.type, failure=failure)
         template = self.template
+        if part.type == "FaceRecognition":
+            configure = template.face_configure
+            assert configure is not None  # noqa: S101  else it were no part
+            return Part(part.type, {"result_set": list(self._faces(findings, configure))})
         if part.type == "OcrFullTextRecognition":
             return Part(part.type, {"segment_set": list(_screens(findings))})
         if part.type == "OcrWordsRecognition":
@@ -72,6 +76,21 @@ class AiRecognitionStep(IntelligentStep[AiRecognitionInput, AIRecognitionTemplat
         labels = set(configure.label_set) if configure is not None else set()
         return [word.keyword for word in self.words if usage in word.usages and (not labels or labels & set(word.tags))]
 
+    def _faces(self, findings: Findings, configure: FaceConfigure) -> Iterator[dict[str, Any]]:
+        """Each person that is seen, with the times; only those with one of the template's tags if it has any."""
+        labels = set(configure.user_define_library_label_set)
+        for known in self.persons:
+            person, ids = known.person, {name for name, _ in known.pictures}
+            if labels and not labels & set(person.tags):
+                continue
+            seen = [
+                (time, max((f for f in faces if f.face_id in ids), key=lambda f: f.likeness, default=None))
+                for time, faces in findings.faces
+            ]
+            segments = list(_face_segments(seen, configure.score, findings))
+            if segments:
+                yield _person(person, segments)
+
     def _subtitles(
         self,
         utterances: Sequence[Utterance],
@@ -87,6 +106,39 @@ class AiRecognitionStep(IntelligentStep[AiRecognitionInput, AIRecognitionTemplat
         path.write_text((vtt if form == "vtt" else srt)(utterances), encoding="utf-8")
         files.append(OutputFile(path, key, CONTENT_TYPES[form]))
         return f"/{key}"
+
+
+def _face_segments(
+    seen: Sequence[tuple[float, SeenFace | None]], score: float, findings: Findings
+) -> Iterator[dict[str, Any]]:
+    """Stretches of neighbouring pictures in which a face is like enough."""
+    together: list[tuple[float, SeenFace]] = []
+    for time, face in (*seen, (0.0, None)):
+        if face is not None and face.likeness >= score:
+            together.append((time, face))
+            continue
+        if together:
+            end = together[-1][0] + findings.step
+            yield {
+                "start_time_offset": together[0][0],
+                "end_time_offset": round(min(end, findings.duration or end), 3),
+                "confidence": max(face.likeness for _, face in together),
+                "area_coord_set": list(together[0][1].box),
+            }
+        together = []
+
+
+def _person(person: Person, segments: list[dict[str, Any]]) -> dict[str, Any]:
+    facts = ("gender", "birthday", "profession", "school_of_graduation", "abstract", "place_of_birth", "person_type")
+    return {
+        "id": person.person_id,
+        "type": "UserDefine",
+        "name": person.name,
+        "segment_set": segments,
+        **dict.fromkeys(facts, ""),
+        "remark": person.description,
+        "url": "",
+    }
 
 
 def _screens(findings: Findings) -> Iterator[dict[str, Any]]:

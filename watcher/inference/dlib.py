@@ -1,0 +1,109 @@
+"""Faces by dlib: its detector, and its network that tells people apart (face_recognition_models).
+
+``pip install 'watcher[face]'``. A face has to be some 80 pixels high in the picture. Of the two sets of landmarks the
+one of five is used, which is free for any use.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from watcher import plugin
+from watcher.inference.base import Provider
+
+NOTICED, CHANGED = 24, 12
+"""As of text: a picture that looks like the one before shows the same faces."""
+
+
+class Options(plugin.Options):
+    """Recognises faces."""
+
+    enlarge: Annotated[int, Field(ge=0, le=2)] = 0
+    """How often a picture is doubled before it is searched: each finds faces half as large, in four times the time."""
+
+
+class DlibProvider(Provider):
+    """See the module."""
+
+    serves: ClassVar = ("faces",)
+    library: ClassVar = ("dlib", "face")
+    options: Options
+
+    @classmethod
+    def problem(cls, options: plugin.Options) -> str:
+        missing = super().problem(options)
+        if not missing and importlib.util.find_spec("face_recognition_models") is None:
+            return "needs face_recognition_models: pip install 'watcher[face]'"
+        return missing
+
+    def load(self) -> None:
+        import dlib  # noqa: PLC0415
+
+        spec = importlib.util.find_spec("face_recognition_models")
+        if spec is None or spec.origin is None:
+            raise ValueError("face_recognition_models is not installed")
+        models = Path(spec.origin).parent / "models"
+        self._detect = dlib.get_frontal_face_detector()
+        self._landmarks = dlib.shape_predictor(str(models / "shape_predictor_5_face_landmarks.dat"))
+        self._network = dlib.face_recognition_model_v1(str(models / "dlib_face_recognition_resnet_model_v1.dat"))
+        self._known: dict[str, Any] = {}
+
+    def work(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        import cv2  # noqa: PLC0415
+
+        samples, unusable = self._samples(request["samples"])
+        yield {"unusable": unusable}
+        small: Any = None
+        faces: list[dict[str, Any]] = []
+        for index, path in enumerate(request["pictures"]):
+            picture = cv2.imread(path)
+            if picture is None:
+                raise ValueError("a picture can't be read")
+            before, small = small, cv2.resize(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), (320, 180))
+            if before is None or int((cv2.absdiff(before, small) > NOTICED).sum()) > CHANGED:
+                faces = self._faces(picture, samples)
+            yield {"index": index, "faces": faces}
+
+    def _samples(self, paths: dict[str, str]) -> tuple[dict[str, Any], list[str]]:
+        """The vectors of the samples, and those that don't show exactly one face; each is looked at once."""
+        import cv2  # noqa: PLC0415
+
+        unusable: list[str] = []
+        for name, path in paths.items():
+            if name in self._known:
+                continue
+            picture = cv2.imread(path)
+            vectors = self._vectors(picture, 1) if picture is not None else []
+            self._known[name] = vectors[0][1] if len(vectors) == 1 else None
+        wanted = {name: self._known[name] for name in paths}
+        unusable = [name for name, vector in wanted.items() if vector is None]
+        return {name: vector for name, vector in wanted.items() if vector is not None}, unusable
+
+    def _vectors(self, picture: Any, enlarge: int) -> list[tuple[Any, Any]]:
+        import cv2  # noqa: PLC0415
+        import numpy  # noqa: PLC0415
+
+        colours = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+        return [
+            (box, numpy.array(self._network.compute_face_descriptor(colours, self._landmarks(colours, box))))
+            for box in self._detect(colours, enlarge)
+        ]
+
+    def _faces(self, picture: Any, samples: dict[str, Any]) -> list[dict[str, Any]]:
+        import numpy  # noqa: PLC0415
+
+        found: list[dict[str, Any]] = []
+        for box, vector in self._vectors(picture, self.options.enlarge):
+            distances = {name: float(numpy.linalg.norm(vector - sample)) for name, sample in samples.items()}
+            nearest = min(distances, key=lambda name: distances[name], default=None)
+            found.append({
+                "sample": nearest,
+                "distance": distances[nearest] if nearest is not None else None,
+                "box": [box.left(), box.top(), box.right(), box.bottom()],
+            })  # fmt: skip
+        return found
