@@ -32,6 +32,7 @@ MODELS: list[tuple[str, list[type[BaseModel]]]] = [
         inputs.MediaProcessTask, inputs.TranscodeInput, inputs.OverrideTranscodeParameter, inputs.AnimatedGraphicInput,
         inputs.SnapshotByTimeOffsetInput, inputs.SampleSnapshotInput, inputs.ImageSpriteInput,
         inputs.AdaptiveDynamicStreamingInput, inputs.WaveformInput, inputs.CommandInput, inputs.AiRecognitionInput,
+        inputs.ContentReviewInput,
         inputs.QualityControlInput,
     ]),
     ("Templates", [

@@ -20,7 +20,7 @@ from watcher.media.ffmpeg import FFmpeg
 from watcher.media.inference import ModelProcess
 from watcher.media.probe import Probe
 from watcher.media.workdir import WorkRoot
-from watcher.model.inputs import AiRecognitionInput, MediaProcessTask, QualityControlInput
+from watcher.model.inputs import AiRecognitionInput, ContentReviewInput, MediaProcessTask, QualityControlInput
 from watcher.model.objects import ObjectInfo
 from watcher.model.order import Order
 from watcher.model.samples import KnownPerson, Word
@@ -100,6 +100,7 @@ class Bench:
     async def run(self, key: str, **tasks: Any) -> Outcome:
         """One unit over an object of the bucket; ``tasks`` are the sets of a MediaProcessTask."""
         recognition, control = tasks.pop("AiRecognitionTask", None), tasks.pop("AiQualityControlTask", None)
+        review = tasks.pop("AiContentReviewTask", None)
         media = wire.decode(MediaProcessTask, tasks)
         rule = {"bucket": "b", "region": "r"}
         workflow = Workflow.model_validate(
@@ -109,6 +110,7 @@ class Bench:
                 "output_dir": "/out/",
                 "media_process_task": media,
                 "ai_recognition_task": wire.decode(AiRecognitionInput, recognition) if recognition else None,
+                "ai_content_review_task": wire.decode(ContentReviewInput, review) if review else None,
                 "ai_quality_control_task": wire.decode(QualityControlInput, control) if control else None,
                 "trusted": True,
             }

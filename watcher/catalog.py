@@ -23,6 +23,8 @@ PRESETS = "_templates"
 HOW_TO_SERVE: dict[Needed, str] = {
     "text": "nothing reads text; pip install 'watcher[ocr]', or name a provider in the settings, under ai.text",
     "speech": "nothing writes down speech; pip install 'watcher[speech]', or name a provider, under ai.speech",
+    "nudity": "nothing sees nudity; pip install 'watcher[review]', or name a provider, under ai.nudity",
+    "violence": "nothing that sees violence is part of this version; use a template without it",
     "codes": "nothing finds codes; pip install 'watcher[quality]'",
     "measures": "",
     "faces": "nothing recognises faces; pip install 'watcher[face]', or name a provider, under ai.faces",
@@ -215,7 +217,7 @@ def _unserved(step: StepInput, settings: Settings, templates: files.Templates, w
 
 def _member(step: StepInput) -> str:
     """The member of an order that an intelligent sub-task is."""
-    return "AiQualityControlTask" if step.kind == "quality_control" else f"{wire.to_wire(step.kind)}Task"
+    return f"Ai{wire.to_wire(step.kind).removeprefix('Ai')}Task"
 
 
 def notifier_problems(order: Order, settings: Settings, where: str = "") -> list[Problem]:
@@ -245,6 +247,7 @@ _PRODUCED = {
     "command": set[str](),
     "ai_recognition": {"vtt", "srt", "json"},
     "quality_control": {"svg", "json"},
+    "content_review": {"json"},
     "exec_rules": set[str](),
     "image": set[str](),
 }

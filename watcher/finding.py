@@ -23,6 +23,7 @@ from watcher.model.findings import (
     Findings,
     Line,
     SeenFace,
+    SeenPart,
     Sight,
     SpokenWord,
     Utterance,
@@ -59,6 +60,7 @@ class Models:
             "text": partial(self._text, findings, extracted),
             "speech": partial(self._speech, findings, extracted, language),
             "codes": partial(self._codes, findings, extracted),
+            "nudity": partial(self._nudity, findings, extracted),
             "faces": partial(self._faces, findings, extracted, samples or {}),
         }
 
@@ -106,6 +108,21 @@ class Models:
                 tuple(
                     Code(str(code["kind"]), str(code["text"]), _scaled(code["box"], extracted.scale))
                     for code in picture["codes"]
+                ),
+            )
+            for picture in found
+        )
+
+    async def _nudity(self, findings: Findings, extracted: Extracted) -> None:
+        if not extracted.pictures:
+            raise MediaError("SourceFileError.NoVideoMedia", "the source has no video stream")
+        found = await self._ask("nudity", {"pictures": [str(path) for path in extracted.pictures]})
+        findings.parts = tuple(
+            (
+                round(picture["index"] * extracted.step, 3),
+                tuple(
+                    SeenPart(str(part["name"]), float(part["confidence"]), _scaled(part["box"], extracted.scale))
+                    for part in picture["parts"]
                 ),
             )
             for picture in found

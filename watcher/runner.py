@@ -32,7 +32,7 @@ _log = log.get("runner")
 
 MOST_SAMPLES = 100_000
 """Words, and persons, that one task looks for, at most."""
-FACES = "Recognition.Face"
+FACES = frozenset({"Recognition.Face", "Review.Face"})
 IDLE = 1.0
 """Seconds between two looks for requests that come past this process (``watcher tasks abort`` and the like)."""
 RETRY_PAUSES = (5.0, 15.0, 60.0, 300.0, 900.0)
@@ -240,7 +240,7 @@ class Runner:
         words = await self._state.words.page(lambda word: True, 0, MOST_SAMPLES)
         persons = []
         if any(part.needs == "faces" for part in parts):
-            found = await self._state.persons.page(lambda person: FACES in person.usages, 0, MOST_SAMPLES)
+            found = await self._state.persons.page(lambda person: not FACES.isdisjoint(person.usages), 0, MOST_SAMPLES)
             for person in found.items:
                 pictures = [(face.face_id, await self._state.persons.picture(face.face_id)) for face in person.faces]
                 persons.append(KnownPerson(person, tuple((name, data) for name, data in pictures if data)))

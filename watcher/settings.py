@@ -16,7 +16,7 @@ from watcher.errors import ConfigurationError, Problem
 from watcher.executors.base import Executor
 from watcher.inference.base import Chosen, Provider
 from watcher.log import Format, Level
-from watcher.model.findings import Capability
+from watcher.model.findings import CAPABILITIES, Capability
 from watcher.notifiers.base import Notifier
 from watcher.plugin import Bytes, Seconds
 from watcher.sources.base import Source
@@ -72,7 +72,13 @@ class MediaSettings(_Section):
     """No task is started while the work directory's disk has less free space."""
 
 
-USUAL: dict[Capability, str] = {"text": "rapidocr", "speech": "pocketsphinx", "codes": "zxing", "faces": "dlib"}
+USUAL: dict[Capability, str] = {
+    "text": "rapidocr",
+    "speech": "pocketsphinx",
+    "codes": "zxing",
+    "faces": "dlib",
+    "nudity": "nudenet",
+}
 """The provider of a capability where the settings name none."""
 
 
@@ -87,6 +93,8 @@ class AiSettings(_Section):
     """What finds bar codes and QR codes; unset: ``{type: zxing}``, where it is installed."""
     faces: dict[str, Any] | None = None
     """What recognises faces; unset: ``{type: dlib}``, where it is installed."""
+    nudity: dict[str, Any] | None = None
+    """What sees nudity; unset: ``{type: nudenet}``, where it is installed."""
     frame_interval: Annotated[Seconds, Field(ge=0.04, le=3600)] = 1.0
     """Time between two pictures that are looked at."""
     memory: Annotated[Bytes, Field(ge=512 * 1024**2)] = 6 * 1024**3
@@ -485,9 +493,7 @@ class _Named:
         """The provider of each capability, where there is one."""
         found: dict[Capability, Chosen] = {}
         ai = self.body.ai
-        given: dict[Capability, dict[str, Any] | None] = {
-            "text": ai.text, "speech": ai.speech, "codes": ai.codes, "faces": ai.faces,
-        }  # fmt: skip
+        given: dict[Capability, dict[str, Any] | None] = {name: getattr(ai, name) for name in CAPABILITIES}
         for capability, entry in given.items():
             place = f"ai.{capability}"
             chosen = _options(entry or {"type": USUAL[capability]}, place, "inference", Provider, self.problems)

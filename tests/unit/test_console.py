@@ -8,7 +8,7 @@ import pytest
 
 from watcher.cli import console
 from watcher.model.activities import ExecRulesInput
-from watcher.model.inputs import KINDS, AiRecognitionInput, MediaProcessTask, QualityControlInput
+from watcher.model.inputs import KINDS, AiRecognitionInput, ContentReviewInput, MediaProcessTask, QualityControlInput
 from watcher.model.objects import ObjectInfo
 from watcher.model.task import StepStatus, Task
 from watcher.model.workflow import Workflow
@@ -28,10 +28,13 @@ def test_every_kind_of_sub_task_has_a_name() -> None:
         "CommandTaskSet": [{"Command": ["true"]}],
     }
     media = wire.decode(MediaProcessTask, body)
-    assert {type(step) for step in media.steps} | {AiRecognitionInput, QualityControlInput} == set(KINDS)
+    assert {type(step) for step in media.steps} | {AiRecognitionInput, ContentReviewInput, QualityControlInput} == set(
+        KINDS
+    )
     rule = {"type": "CosFileUpload", "cos_file_upload_trigger": {"bucket": "b", "region": "r"}}
     more = {
         "ai_recognition_task": AiRecognitionInput(definition=10),
+        "ai_content_review_task": ContentReviewInput(definition=10),
         "ai_quality_control_task": QualityControlInput(definition=10),
     }
     order = Workflow.model_validate({"workflow_name": "w", "trigger": rule, "media_process_task": media, **more})

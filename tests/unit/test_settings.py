@@ -136,10 +136,18 @@ def test_types_are_file_names() -> None:
         "webhook",
     ]
     assert plugin.names("executors") == ["embedded"]
-    steps = ["adaptive_dynamic_streaming", "ai_recognition", "animated_graphic", "command", "image", "image_sprite"]
-    steps += ["quality_control", "sample_snapshot", "snapshot_by_time_offset", "transcode", "waveform"]
+    steps = ["adaptive_dynamic_streaming", "ai_recognition", "animated_graphic", "command", "content_review"]
+    steps += [
+        "image",
+        "image_sprite",
+        "quality_control",
+        "sample_snapshot",
+        "snapshot_by_time_offset",
+        "transcode",
+        "waveform",
+    ]
     assert plugin.names("steps") == steps
-    assert plugin.names("inference") == ["dlib", "openai", "pocketsphinx", "rapidocr", "zxing"]
+    assert plugin.names("inference") == ["dlib", "nudenet", "openai", "pocketsphinx", "rapidocr", "zxing"]
 
 
 def test_every_option_is_described() -> None:

@@ -105,6 +105,7 @@ def _order(service: Service, call: Call[ProcessMedia]) -> MediaRequest:
         raise RequestError("InvalidParameter", "MediaProcessTask: the request names no sub-task and no ScheduleId")
     else:
         values["media_process_task"] = request.media_process_task
+        values["ai_content_review_task"] = request.ai_content_review_task
         values["ai_recognition_task"] = request.ai_recognition_task
         values["ai_quality_control_task"] = request.ai_quality_control_task
     try:
@@ -114,7 +115,7 @@ def _order(service: Service, call: Call[ProcessMedia]) -> MediaRequest:
 
 
 def _names_sub_tasks(request: ProcessMedia) -> bool:
-    intelligent = (request.ai_recognition_task, request.ai_quality_control_task)
+    intelligent = (request.ai_content_review_task, request.ai_recognition_task, request.ai_quality_control_task)
     return bool(request.media_process_task.steps) or any(step is not None for step in intelligent)
 
 

@@ -193,7 +193,7 @@ def _workflow_info(item: StoredWorkflow) -> Body:
         "WorkflowName": order.name,
         **_head(item),
         "MediaProcessTask": wire.encode(order.media_process_task),
-        "AiContentReviewTask": None,
+        "AiContentReviewTask": _intelligent(order.ai_content_review_task),
         "AiAnalysisTask": None,
         "AiRecognitionTask": _intelligent(order.ai_recognition_task),
         "TaskPriority": order.priority,

@@ -31,6 +31,7 @@ KIND_NAMES = {
     "adaptive_dynamic_streaming": "ladder",
     "exec_rules": "rules",
     "ai_recognition": "recognition",
+    "content_review": "review",
     "quality_control": "quality control",
 }
 """What sub-tasks are called for a person, where it is not the name of their kind."""

@@ -5,9 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from watcher.model.ai_templates import OUR_ITEMS, AIRecognitionTemplate, AITemplate, Configure, QualityControlTemplate
+from watcher.model.ai_templates import (
+    OUR_ITEMS,
+    AIRecognitionTemplate,
+    AITemplate,
+    Check,
+    Configure,
+    ContentReviewTemplate,
+    QualityControlTemplate,
+)
 
-Needed = Literal["text", "speech", "codes", "measures", "faces", "translation"]
+Needed = Literal["text", "speech", "codes", "measures", "faces", "nudity", "violence", "translation"]
 """Capabilities that parts need; what is not one of :data:`watcher.model.findings.Capability` nothing serves yet."""
 
 
@@ -31,6 +39,29 @@ RECOGNITION = (
 """Contract templates.md, section 11, and pipelines.md, section 11."""
 
 
+REVIEW = (
+    WantedPart("Porn", "porn_configure.img_review_info", "nudity"),
+    WantedPart("Terrorism", "terrorism_configure.img_review_info", "violence"),
+    WantedPart("Political", "political_configure.img_review_info", "faces"),
+    WantedPart("Porn.Asr", "porn_configure.asr_review_info", "speech"),
+    WantedPart("Porn.Ocr", "porn_configure.ocr_review_info", "text"),
+    WantedPart("Political.Asr", "political_configure.asr_review_info", "speech"),
+    WantedPart("Political.Ocr", "political_configure.ocr_review_info", "text"),
+    WantedPart("Terrorism.Ocr", "terrorism_configure.ocr_review_info", "text"),
+    WantedPart("Prohibited.Asr", "prohibited_configure.asr_review_info", "speech"),
+    WantedPart("Prohibited.Ocr", "prohibited_configure.ocr_review_info", "text"),
+)
+"""Contract pipelines.md, section 9."""
+
+
+def member_of(template: AITemplate, path: str) -> object | None:
+    """A member of a template, or of a member; None where it is not given."""
+    found: object | None = template
+    for name in path.split("."):
+        found = getattr(found, name, None)
+    return found
+
+
 DETECTED = frozenset({
     "LowEvaluation", "Mosaic", "Blur", "Noise", "QRCode", "BarCode", "BlackWhiteEdge", "SolidColorScreen",
     "LowLighting", "HighLighting", "NoVoice", "LowVoice", "HighVoice", "AudioStreamLack", "VideoStreamLack", *OUR_ITEMS,
@@ -44,6 +75,12 @@ def unsupported(template: AITemplate | object) -> list[str]:
         faces = template.face_configure
         if faces is not None and faces.switch == "ON" and faces.face_library == "Default":
             return ["there is no default library of persons; set FaceConfigure.FaceLibrary to UserDefine or All"]
+        return []
+    if isinstance(template, ContentReviewTemplate):
+        paths = [f"user_define_configure.{name}_review_info" for name in ("face", "asr", "ocr")]
+        checks = [member_of(template, path) for path in paths]
+        if any(isinstance(check, Check) and check.switch == "ON" for check in checks):
+            return ["UserDefineConfigure has no result in the model; give words and persons to the other checks"]
         return []
     if not isinstance(template, QualityControlTemplate):
         return []
@@ -62,7 +99,8 @@ def wanted_parts(template: AITemplate | object) -> tuple[WantedPart, ...]:
         wanted = {item.type for item in template.quality_control_item_set if item.switch == "ON"}
         needs: Needed = "codes" if wanted & {"QRCode", "BarCode"} else "measures"
         return (WantedPart("QualityControl", "quality_control_item_set", needs),)
-    if not isinstance(template, AIRecognitionTemplate):
+    if not isinstance(template, AIRecognitionTemplate | ContentReviewTemplate):
         return ()
-    given = ((part, getattr(template, part.member)) for part in RECOGNITION)
-    return tuple(part for part, configure in given if isinstance(configure, Configure) and configure.switch == "ON")
+    known = RECOGNITION if isinstance(template, AIRecognitionTemplate) else REVIEW
+    given = ((part, member_of(template, part.member)) for part in known)
+    return tuple(part for part, check in given if isinstance(check, Configure | Check) and check.switch == "ON")

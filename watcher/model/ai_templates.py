@@ -20,7 +20,7 @@ class _Named(Value):
     comment: str = Field(default="", max_length=256)
 
 
-class _Check(Value):
+class Check(Value):
     """A check with its thresholds. ``review_confidence`` 0 … ``block_confidence`` 100, in percent."""
 
     switch: Toggle
@@ -28,24 +28,24 @@ class _Check(Value):
     review_confidence: Confidence | None = None
 
     @model_validator(mode="after")
-    def _are_in_order(self) -> _Check:
+    def _are_in_order(self) -> Check:
         block, review = self.block_confidence, self.review_confidence
         if block is not None and review is not None and review > block:
             raise ValueError("ReviewConfidence can't be over BlockConfidence")
         return self
 
 
-class TextCheck(_Check):
+class TextCheck(Check):
     """Keywords in speech or in text on the screen."""
 
 
-class PornImageCheck(_Check):
+class PornImageCheck(Check):
     """Pictures; no label means all of them."""
 
     label_set: tuple[Literal["porn", "vulgar", "intimacy", "sexy"], ...] = ()
 
 
-class TerrorismImageCheck(_Check):
+class TerrorismImageCheck(Check):
     """As :class:`PornImageCheck`."""
 
     label_set: tuple[
@@ -53,7 +53,7 @@ class TerrorismImageCheck(_Check):
     ] = ()
 
 
-class PoliticalImageCheck(_Check):
+class PoliticalImageCheck(Check):
     """As :class:`PornImageCheck`."""
 
     label_set: tuple[
@@ -65,7 +65,7 @@ class PoliticalImageCheck(_Check):
     ] = ()  # fmt: skip
 
 
-class OwnCheck(_Check):
+class OwnCheck(Check):
     """Samples of the user that have one of these tags; none means all."""
 
     label_set: OwnTags = ()

@@ -6,11 +6,12 @@ Times are seconds of the source, confidences 0 to 100, boxes (left, top, right, 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Box = tuple[int, int, int, int]
-Capability = Literal["text", "speech", "codes", "faces"]
-"""What a model can do: read what is on the screen, write down what is said, find codes, recognise faces."""
+Capability = Literal["text", "speech", "codes", "faces", "nudity"]
+"""What a model can do: read what is on the screen, write down what is said, find codes, recognise faces, see nudity."""
+CAPABILITIES: tuple[Capability, ...] = get_args(Capability)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,15 @@ class SeenFace:
 
     face_id: str
     likeness: float
+    box: Box
+
+
+@dataclass(frozen=True, slots=True)
+class SeenPart:
+    """A part of a body, as NudeNet names it."""
+
+    name: str
+    confidence: float
     box: Box
 
 
@@ -128,6 +138,8 @@ class Findings:
     """By the time of the picture."""
     faces: tuple[tuple[float, tuple[SeenFace, ...]], ...] = ()
     """By the time of the picture."""
+    parts: tuple[tuple[float, tuple[SeenPart, ...]], ...] = ()
+    """Of bodies, by the time of the picture."""
     looks: tuple[Look, ...] = ()
     loudness: tuple[Loudness, ...] = ()
     has_picture: bool = False
@@ -145,6 +157,8 @@ class Part:
     type: str
     output: dict[str, Any] | None = None
     failure: Failure | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What is told beside it."""
 
     def as_dict(self) -> dict[str, Any]:
         """As it is kept in the results of a task."""
@@ -155,4 +169,5 @@ class Part:
             "code": failed.code if failed else "",
             "message": failed.message if failed else "",
             "output": self.output,
+            "facts": self.facts,
         }

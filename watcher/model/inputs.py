@@ -246,6 +246,10 @@ class AiRecognitionInput(StepInput):
     """Contract pipelines.md, section 11."""
 
 
+class ContentReviewInput(StepInput):
+    """Contract pipelines.md, section 9."""
+
+
 class QualityControlInput(StepInput):
     """Contract pipelines.md, section 12."""
 
@@ -261,8 +265,9 @@ KINDS: dict[type[StepInput], str] = {
     CommandInput: "command",
     AiRecognitionInput: "ai_recognition",
     QualityControlInput: "quality_control",
+    ContentReviewInput: "content_review",
 }
-INTELLIGENT = frozenset({"ai_recognition", "quality_control"})
+INTELLIGENT = frozenset({"content_review", "ai_recognition", "quality_control"})
 """The kinds of sub-tasks that models work on; their templates say which parts they have."""
 
 

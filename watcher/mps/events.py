@@ -46,8 +46,21 @@ _RECOGNITION = {
     "TransTextRecognition": "TransTextTask",
     "ObjectRecognition": "ObjectTask",
 }
+_REVIEW = {
+    "Porn": "PornTask",
+    "Terrorism": "TerrorismTask",
+    "Political": "PoliticalTask",
+    "Porn.Asr": "PornAsrTask",
+    "Porn.Ocr": "PornOcrTask",
+    "Political.Asr": "PoliticalAsrTask",
+    "Political.Ocr": "PoliticalOcrTask",
+    "Terrorism.Ocr": "TerrorismOcrTask",
+    "Prohibited.Asr": "ProhibitedAsrTask",
+    "Prohibited.Ocr": "ProhibitedOcrTask",
+}
 _INTELLIGENT: dict[str, tuple[str, dict[str, str]]] = {
     "ai_recognition": ("AiRecognition", _RECOGNITION),
+    "content_review": ("AiContentReview", _REVIEW),
     "quality_control": ("AiQualityControl", {"QualityControl": ""}),
 }
 """The model's name of each kind of intelligent sub-task, and the member of a result for each of its parts."""
@@ -70,7 +83,9 @@ def intelligent_results(kind: str, definition: int, parts: Sequence[Mapping[str,
         if part["type"] in _WITH_PROGRESS:
             body["Progress"] = 100 if part["status"] == "SUCCESS" else 0
         if members[part["type"]]:
-            found.append({"Type": part["type"], **dict.fromkeys(members.values()), members[part["type"]]: body})
+            others = dict.fromkeys(members.values())
+            facts = wire.encode(part.get("facts") or {})
+            found.append({"Type": part["type"], **facts, **others, members[part["type"]]: body})
         else:
             found.append(body)
     return found
@@ -173,7 +188,7 @@ def workflow_task(task: Task) -> dict[str, Any]:
             for step, result in zip(task.order.steps, task.results, strict=False)
             if step.kind in _MEMBERS
         ],
-        "AiContentReviewResultSet": [],
+        "AiContentReviewResultSet": _intelligent_set(task, "content_review"),
         "AiAnalysisResultSet": [],
         "AiRecognitionResultSet": _intelligent_set(task, "ai_recognition"),
         "AiQualityControlTaskResult": next(iter(_intelligent_set(task, "quality_control")), None),

@@ -36,7 +36,6 @@ _SYNONYMS = {"libx264": "h264", "libx265": "h265", "libfdk_aac": "aac", "libmp3l
 
 NOT_SUPPORTED: dict[str, tuple[object, ...]] = {
     # workflow
-    "AiContentReviewTask": (),
     "AiAnalysisTask": (),
     "SmartSubtitlesTask": (),
     "SmartEraseTask": (),

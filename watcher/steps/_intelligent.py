@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,8 +20,22 @@ from watcher.steps.base import Step, StepOutput
 
 I = TypeVar("I", bound=StepInput)  # noqa: E741
 T = TypeVar("T", bound=AITemplate)
+V = TypeVar("V")
 
 REPORT_PATH = "{inputName}_{kind}_{definition}.{format}"
+
+
+def runs(seen: Sequence[tuple[float, V | None]], findings: Findings) -> Iterator[tuple[float, float, list[V]]]:
+    """Neighbouring pictures in which there is something: when that begins and ends, and what there is in each."""
+    together: list[tuple[float, V]] = []
+    for time, thing in (*seen, (0.0, None)):
+        if thing is not None:
+            together.append((time, thing))
+            continue
+        if together:
+            end = together[-1][0] + findings.step
+            yield together[0][0], round(min(end, findings.duration or end), 3), [thing for _, thing in together]
+        together = []
 
 
 class IntelligentStep(Step[I, T]):

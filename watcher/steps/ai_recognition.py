@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +9,11 @@ from typing import Any
 from watcher.media.extraction import Extraction
 from watcher.model.ai_parts import WantedPart
 from watcher.model.ai_templates import AIRecognitionTemplate, AsrFullTextConfigure, FaceConfigure, WordsConfigure
-from watcher.model.findings import Capability, Failure, Findings, Line, Part, SeenFace, Sight, Utterance
+from watcher.model.findings import CAPABILITIES, Capability, Failure, Findings, Line, Part, Sight, Utterance
 from watcher.model.inputs import AiRecognitionInput
 from watcher.model.samples import Person
-from watcher.steps._intelligent import IntelligentStep
+from watcher.steps._intelligent import IntelligentStep, runs
+from watcher.steps._keywords import plain, says, spoken_times
 from watcher.steps._subtitle_file import srt, vtt
 from watcher.steps.base import CONTENT_TYPES, OutputFile, StepOutput
 
@@ -29,8 +28,7 @@ class AiRecognitionStep(IntelligentStep[AiRecognitionInput, AIRecognitionTemplat
     """All the parts that the template switches on."""
 
     def capabilities(self) -> set[Capability]:
-        known: tuple[Capability, ...] = ("text", "speech", "faces")
-        return {name for name in known if any(part.needs == name for part in self.parts)}
+        return {name for name in CAPABILITIES if any(part.needs == name for part in self.parts)}
 
     def language(self) -> str:
         configure = self.template.asr_full_text_configure
@@ -81,13 +79,22 @@ class AiRecognitionStep(IntelligentStep[AiRecognitionInput, AIRecognitionTemplat
         labels = set(configure.user_define_library_label_set)
         for known in self.persons:
             person, ids = known.person, {name for name, _ in known.pictures}
-            if labels and not labels & set(person.tags):
+            if "Recognition.Face" not in person.usages or (labels and not labels & set(person.tags)):
                 continue
             seen = [
                 (time, max((f for f in faces if f.face_id in ids), key=lambda f: f.likeness, default=None))
                 for time, faces in findings.faces
             ]
-            segments = list(_face_segments(seen, configure.score, findings))
+            like = [(time, face if face and face.likeness >= configure.score else None) for time, face in seen]
+            segments = [
+                {
+                    "start_time_offset": start,
+                    "end_time_offset": end,
+                    "confidence": max(face.likeness for face in found),
+                    "area_coord_set": list(found[0].box),
+                }
+                for start, end, found in runs(like, findings)
+            ]
             if segments:
                 yield _person(person, segments)
 
@@ -108,26 +115,6 @@ class AiRecognitionStep(IntelligentStep[AiRecognitionInput, AIRecognitionTemplat
         return f"/{key}"
 
 
-def _face_segments(
-    seen: Sequence[tuple[float, SeenFace | None]], score: float, findings: Findings
-) -> Iterator[dict[str, Any]]:
-    """Stretches of neighbouring pictures in which a face is like enough."""
-    together: list[tuple[float, SeenFace]] = []
-    for time, face in (*seen, (0.0, None)):
-        if face is not None and face.likeness >= score:
-            together.append((time, face))
-            continue
-        if together:
-            end = together[-1][0] + findings.step
-            yield {
-                "start_time_offset": together[0][0],
-                "end_time_offset": round(min(end, findings.duration or end), 3),
-                "confidence": max(face.likeness for _, face in together),
-                "area_coord_set": list(together[0][1].box),
-            }
-        together = []
-
-
 def _person(person: Person, segments: list[dict[str, Any]]) -> dict[str, Any]:
     facts = ("gender", "birthday", "profession", "school_of_graduation", "abstract", "place_of_birth", "person_type")
     return {
@@ -143,7 +130,7 @@ def _person(person: Person, segments: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _screens(findings: Findings) -> Iterator[dict[str, Any]]:
     """Stretches of time in which the same is written on the screen."""
-    for begin, end, sights in _stretches(findings, lambda sight: frozenset(_plain(line.text) for line in sight.lines)):
+    for begin, end, sights in _stretches(findings, lambda sight: frozenset(plain(line.text) for line in sight.lines)):
         lines = sights[0].lines
         yield {
             "start_time_offset": begin,
@@ -156,20 +143,17 @@ def _screens(findings: Findings) -> Iterator[dict[str, Any]]:
 
 def _seen_words(words: Iterable[str], findings: Findings) -> Iterator[dict[str, Any]]:
     for word in words:
-        found = [_holding(sight, word) for sight in findings.sights]
-        if not any(found):
-            continue
-        by_time = {sight.time: line for sight, line in zip(findings.sights, found, strict=True) if line is not None}
-        segments = []
-        for begin, end, sights in _stretches(findings, lambda sight, by=by_time: sight.time in by):  # type: ignore[misc]
-            lines = [by_time[sight.time] for sight in sights]
-            segments.append({
-                "start_time_offset": begin,
+        segments = [
+            {
+                "start_time_offset": start,
                 "end_time_offset": end,
                 "confidence": max(line.confidence for line in lines),
                 "area_coord_set": list(lines[0].box),
-            })  # fmt: skip
-        yield {"word": word, "segment_set": segments}
+            }
+            for start, end, lines in runs([(s.time, _holding(s, word)) for s in findings.sights], findings)
+        ]
+        if segments:
+            yield {"word": word, "segment_set": segments}
 
 
 def _holding(sight: Sight, word: str) -> Line | None:
@@ -205,34 +189,7 @@ def _heard_words(words: Iterable[str], utterances: Sequence[Utterance]) -> Itera
         segments = [
             {"start_time_offset": begin, "end_time_offset": end, "confidence": utterance.confidence}
             for utterance in utterances
-            for begin, end in _times(word, utterance)
+            for begin, end in spoken_times(word, utterance)
         ]
         if segments:
             yield {"word": word, "segment_set": segments}
-
-
-def _times(keyword: str, utterance: Utterance) -> Iterator[tuple[float, float]]:
-    """When a keyword is said: by the words of an utterance where they are known, else its whole time."""
-    count = len(keyword.split())
-    found = False
-    for index in range(len(utterance.words) - count + 1):
-        part = utterance.words[index : index + count]
-        if _plain(" ".join(word.text for word in part)) == _plain(keyword):
-            found = True
-            yield part[0].start, part[-1].end
-    if not found and says(utterance.text, keyword):
-        yield utterance.start, utterance.end
-
-
-def _plain(text: str) -> str:
-    return " ".join(re.sub(r"[^\w\s]+", "", unicodedata.normalize("NFKC", text).casefold()).split())
-
-
-def says(text: str, keyword: str) -> bool:
-    """Whether a text holds a keyword: as whole words where it is written in letters with blanks between words."""
-    inside, looked_for = _plain(text), _plain(keyword)
-    if not looked_for:
-        return False
-    if looked_for.isascii():
-        return f" {looked_for} " in f" {inside} "
-    return looked_for.replace(" ", "") in inside.replace(" ", "")
