@@ -69,9 +69,8 @@ day, and end with the process. Listen on loopback, behind a proxy that speaks TL
   `Resolution` (short side), `Width`, `Height`, `Duration`, `Bitrate`, `Size`, `Fps`, `VideoCodec`, `AudioCodec`,
   `HasVideo`, `HasAudio`. `Value` may begin with an operator, `>=720`; without one it has to be equal. Numbers behind
   a key (`Resolution-1`) only tell conditions apart. A node reads the source, or what the transcode before it made.
-- Of the intelligent tasks there are content review, recognition without translation, and quality
-  control ([page](intelligent.md)). Templates of the others are kept, but tasks that use them are refused by
-  name in this version; so are `ResourceId` and VOD storages.
+- Of the intelligent tasks there are the parts that [their page](intelligent.md) names. A template that asks for others
+  is refused when a workflow names it; so are `ResourceId` and VOD storages.
 - `FailedOperation.BucketNotifyAlreadyExist`, `.GenerateResource`, `.GetSourceNotify` and `.SetSourceNotify` never
   occur: enabling a workflow changes nothing at the bucket. `FailedOperation.CosStatusInavlid` says that the bucket
   refused access when a workflow over it was enabled.

@@ -33,6 +33,7 @@ MODELS: list[tuple[str, list[type[BaseModel]]]] = [
         inputs.SnapshotByTimeOffsetInput, inputs.SampleSnapshotInput, inputs.ImageSpriteInput,
         inputs.AdaptiveDynamicStreamingInput, inputs.WaveformInput, inputs.CommandInput, inputs.AiRecognitionInput,
         inputs.ContentReviewInput,
+        inputs.AiAnalysisInput,
         inputs.QualityControlInput,
     ]),
     ("Templates", [

@@ -20,7 +20,13 @@ from watcher.media.ffmpeg import FFmpeg
 from watcher.media.inference import ModelProcess
 from watcher.media.probe import Probe
 from watcher.media.workdir import WorkRoot
-from watcher.model.inputs import AiRecognitionInput, ContentReviewInput, MediaProcessTask, QualityControlInput
+from watcher.model.inputs import (
+    AiAnalysisInput,
+    AiRecognitionInput,
+    ContentReviewInput,
+    MediaProcessTask,
+    QualityControlInput,
+)
 from watcher.model.objects import ObjectInfo
 from watcher.model.order import Order
 from watcher.model.samples import KnownPerson, Word
@@ -100,7 +106,7 @@ class Bench:
     async def run(self, key: str, **tasks: Any) -> Outcome:
         """One unit over an object of the bucket; ``tasks`` are the sets of a MediaProcessTask."""
         recognition, control = tasks.pop("AiRecognitionTask", None), tasks.pop("AiQualityControlTask", None)
-        review = tasks.pop("AiContentReviewTask", None)
+        review, analysis = tasks.pop("AiContentReviewTask", None), tasks.pop("AiAnalysisTask", None)
         media = wire.decode(MediaProcessTask, tasks)
         rule = {"bucket": "b", "region": "r"}
         workflow = Workflow.model_validate(
@@ -111,6 +117,7 @@ class Bench:
                 "media_process_task": media,
                 "ai_recognition_task": wire.decode(AiRecognitionInput, recognition) if recognition else None,
                 "ai_content_review_task": wire.decode(ContentReviewInput, review) if review else None,
+                "ai_analysis_task": wire.decode(AiAnalysisInput, analysis) if analysis else None,
                 "ai_quality_control_task": wire.decode(QualityControlInput, control) if control else None,
                 "trusted": True,
             }

@@ -24,6 +24,7 @@ HOW_TO_SERVE: dict[Needed, str] = {
     "text": "nothing reads text; pip install 'watcher[ocr]', or name a provider in the settings, under ai.text",
     "speech": "nothing writes down speech; pip install 'watcher[speech]', or name a provider, under ai.speech",
     "nudity": "nothing sees nudity; pip install 'watcher[review]', or name a provider, under ai.nudity",
+    "vision": "nothing says what pictures show; name a server in the settings: ai.vision: {type: openai, url: …}",
     "violence": "nothing that sees violence is part of this version; use a template without it",
     "codes": "nothing finds codes; pip install 'watcher[quality]'",
     "measures": "",
@@ -248,6 +249,7 @@ _PRODUCED = {
     "ai_recognition": {"vtt", "srt", "json"},
     "quality_control": {"svg", "json"},
     "content_review": {"json"},
+    "ai_analysis": {"jpg", "json"},
     "exec_rules": set[str](),
     "image": set[str](),
 }

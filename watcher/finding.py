@@ -21,6 +21,7 @@ from watcher.model.findings import (
     Code,
     Failure,
     Findings,
+    Labelled,
     Line,
     SeenFace,
     SeenPart,
@@ -54,12 +55,14 @@ class Models:
         """
         findings = Findings(media.duration, extracted.step)
         findings.has_picture, findings.has_sound = media.picture is not None, media.sound is not None
+        findings.pictures = extracted.pictures
         if extracted.measures is not None:
             await asyncio.to_thread(_read_measures, findings, extracted.measures, media)
         searches: dict[Capability, Callable[[], Awaitable[None]]] = {
             "text": partial(self._text, findings, extracted),
             "speech": partial(self._speech, findings, extracted, language),
             "codes": partial(self._codes, findings, extracted),
+            "vision": partial(self._vision, findings, extracted),
             "nudity": partial(self._nudity, findings, extracted),
             "faces": partial(self._faces, findings, extracted, samples or {}),
         }
@@ -109,6 +112,19 @@ class Models:
                     Code(str(code["kind"]), str(code["text"]), _scaled(code["box"], extracted.scale))
                     for code in picture["codes"]
                 ),
+            )
+            for picture in found
+        )
+
+    async def _vision(self, findings: Findings, extracted: Extracted) -> None:
+        if not extracted.pictures:
+            raise MediaError("SourceFileError.NoVideoMedia", "the source has no video stream")
+        found = await self._ask("vision", {"pictures": [str(path) for path in extracted.pictures]})
+        findings.labelled = tuple(
+            Labelled(
+                round(picture["index"] * extracted.step, 3),
+                str(picture["category"]),
+                tuple((str(tag["name"]), float(tag["confidence"])) for tag in picture["tags"]),
             )
             for picture in found
         )

@@ -95,6 +95,8 @@ class AiSettings(_Section):
     """What recognises faces; unset: ``{type: dlib}``, where it is installed."""
     nudity: dict[str, Any] | None = None
     """What sees nudity; unset: ``{type: nudenet}``, where it is installed."""
+    vision: dict[str, Any] | None = None
+    """What says what pictures show: a server, ``{type: openai, url: …, model: …}``."""
     frame_interval: Annotated[Seconds, Field(ge=0.04, le=3600)] = 1.0
     """Time between two pictures that are looked at."""
     memory: Annotated[Bytes, Field(ge=512 * 1024**2)] = 6 * 1024**3
@@ -495,19 +497,19 @@ class _Named:
         ai = self.body.ai
         given: dict[Capability, dict[str, Any] | None] = {name: getattr(ai, name) for name in CAPABILITIES}
         for capability, entry in given.items():
-            place = f"ai.{capability}"
-            chosen = _options(entry or {"type": USUAL[capability]}, place, "inference", Provider, self.problems)
-            if chosen is None:
+            wanted = entry if entry is not None else {"type": USUAL[capability]} if capability in USUAL else None
+            chosen = wanted and _options(wanted, f"ai.{capability}", "inference", Provider, self.problems)
+            if not wanted or not chosen:
                 continue
             options, provider = chosen
             problem = provider.problem(options)
             if capability not in provider.serves:
-                problem = f"a provider of type {(entry or {}).get('type')} does not serve {capability}"
+                problem = f"a provider of type {wanted['type']} does not serve {capability}"
             if not problem:
-                raw = {key: value for key, value in (entry or {}).items() if key != "type"}
-                found[capability] = Chosen((entry or {"type": USUAL[capability]})["type"], provider, raw)
+                raw = {key: value for key, value in wanted.items() if key != "type"}
+                found[capability] = Chosen(wanted["type"], provider, raw)
             elif entry is not None:
-                self.problems.append(Problem(place, problem))
+                self.problems.append(Problem(f"ai.{capability}", problem))
         return found
 
     def state(self) -> Backend | None:

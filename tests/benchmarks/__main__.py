@@ -1,7 +1,7 @@
 """The aims of the project as figures: ``python -m tests.benchmarks`` runs all of them and prints a table.
 
 Wall times depend on the machine; what counts are ratios within one run. Name benchmarks to run only those:
-``python -m tests.benchmarks api discovery media latency intake start``.
+``python -m tests.benchmarks ai api discovery media latency intake start``.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import api, discovery, intake, latency, media, start
+from tests.benchmarks import ai, api, discovery, intake, latency, media, start
 from tests.benchmarks.figures import Figure
 
 ALL = {
-    "api": api.run, "discovery": discovery.run, "media": media.run, "latency": latency.run, "intake": intake.run,
-    "start": start.run,
+    "ai": ai.run, "api": api.run, "discovery": discovery.run, "media": media.run, "latency": latency.run,
+    "intake": intake.run, "start": start.run,
 }  # fmt: skip
 
 

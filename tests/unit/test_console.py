@@ -8,7 +8,14 @@ import pytest
 
 from watcher.cli import console
 from watcher.model.activities import ExecRulesInput
-from watcher.model.inputs import KINDS, AiRecognitionInput, ContentReviewInput, MediaProcessTask, QualityControlInput
+from watcher.model.inputs import (
+    KINDS,
+    AiAnalysisInput,
+    AiRecognitionInput,
+    ContentReviewInput,
+    MediaProcessTask,
+    QualityControlInput,
+)
 from watcher.model.objects import ObjectInfo
 from watcher.model.task import StepStatus, Task
 from watcher.model.workflow import Workflow
@@ -28,12 +35,12 @@ def test_every_kind_of_sub_task_has_a_name() -> None:
         "CommandTaskSet": [{"Command": ["true"]}],
     }
     media = wire.decode(MediaProcessTask, body)
-    assert {type(step) for step in media.steps} | {AiRecognitionInput, ContentReviewInput, QualityControlInput} == set(
-        KINDS
-    )
+    intelligent = {AiAnalysisInput, AiRecognitionInput, ContentReviewInput, QualityControlInput}
+    assert {type(step) for step in media.steps} | intelligent == set(KINDS)
     rule = {"type": "CosFileUpload", "cos_file_upload_trigger": {"bucket": "b", "region": "r"}}
     more = {
         "ai_recognition_task": AiRecognitionInput(definition=10),
+        "ai_analysis_task": AiAnalysisInput(definition=10),
         "ai_content_review_task": ContentReviewInput(definition=10),
         "ai_quality_control_task": QualityControlInput(definition=10),
     }

@@ -136,7 +136,14 @@ def test_types_are_file_names() -> None:
         "webhook",
     ]
     assert plugin.names("executors") == ["embedded"]
-    steps = ["adaptive_dynamic_streaming", "ai_recognition", "animated_graphic", "command", "content_review"]
+    steps = [
+        "adaptive_dynamic_streaming",
+        "ai_analysis",
+        "ai_recognition",
+        "animated_graphic",
+        "command",
+        "content_review",
+    ]
     steps += [
         "image",
         "image_sprite",

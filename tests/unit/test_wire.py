@@ -67,7 +67,7 @@ def test_a_create_workflow_body_is_a_workflow() -> None:
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"AiAnalysisTask": {"Definition": 10}}, "AiAnalysisTask: is part of the MPS model, but this version"),
+        ({"SmartEraseTask": {"Definition": 10}}, "SmartEraseTask: is part of the MPS model, but this version"),
         ({"Colour": "red"}, "Colour: unknown field"),
         ({"workflow_name": "x"}, "workflow_name: unknown field; names are written like WorkflowName"),
         ({"WorkflowName": "x" * 129}, "WorkflowName: "),

@@ -76,6 +76,10 @@ def _check_session(request: ProcessMedia) -> None:
             raise RequestError(f"InvalidParameterValue.{member}TooLong", message)
 
 
+INTELLIGENT = ("ai_content_review_task", "ai_analysis_task", "ai_recognition_task", "ai_quality_control_task")
+"""The members of a request that are intelligent sub-tasks."""
+
+
 def _order(service: Service, call: Call[ProcessMedia]) -> MediaRequest:
     """What the task is to do: the request's own sub-tasks or graph, or those of the schedule that it names.
 
@@ -105,9 +109,7 @@ def _order(service: Service, call: Call[ProcessMedia]) -> MediaRequest:
         raise RequestError("InvalidParameter", "MediaProcessTask: the request names no sub-task and no ScheduleId")
     else:
         values["media_process_task"] = request.media_process_task
-        values["ai_content_review_task"] = request.ai_content_review_task
-        values["ai_recognition_task"] = request.ai_recognition_task
-        values["ai_quality_control_task"] = request.ai_quality_control_task
+        values |= {name: getattr(request, name) for name in INTELLIGENT}
     try:
         return MediaRequest(**values)
     except ValidationError as error:
@@ -115,8 +117,7 @@ def _order(service: Service, call: Call[ProcessMedia]) -> MediaRequest:
 
 
 def _names_sub_tasks(request: ProcessMedia) -> bool:
-    intelligent = (request.ai_content_review_task, request.ai_recognition_task, request.ai_quality_control_task)
-    return bool(request.media_process_task.steps) or any(step is not None for step in intelligent)
+    return bool(request.media_process_task.steps) or any(getattr(request, name) is not None for name in INTELLIGENT)
 
 
 def _no_storage(error: ValidationError) -> RequestError:

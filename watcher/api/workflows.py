@@ -194,7 +194,7 @@ def _workflow_info(item: StoredWorkflow) -> Body:
         **_head(item),
         "MediaProcessTask": wire.encode(order.media_process_task),
         "AiContentReviewTask": _intelligent(order.ai_content_review_task),
-        "AiAnalysisTask": None,
+        "AiAnalysisTask": _intelligent(order.ai_analysis_task),
         "AiRecognitionTask": _intelligent(order.ai_recognition_task),
         "TaskPriority": order.priority,
     }

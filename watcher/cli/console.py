@@ -31,6 +31,7 @@ KIND_NAMES = {
     "adaptive_dynamic_streaming": "ladder",
     "exec_rules": "rules",
     "ai_recognition": "recognition",
+    "ai_analysis": "analysis",
     "content_review": "review",
     "quality_control": "quality control",
 }

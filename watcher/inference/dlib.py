@@ -14,10 +14,8 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from watcher import plugin
+from watcher.inference._pictures import pictures
 from watcher.inference.base import Provider
-
-NOTICED, CHANGED = 24, 12
-"""As of text: a picture that looks like the one before shows the same faces."""
 
 
 class Options(plugin.Options):
@@ -54,18 +52,11 @@ class DlibProvider(Provider):
         self._known: dict[str, Any] = {}
 
     def work(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        import cv2  # noqa: PLC0415
-
         samples, unusable = self._samples(request["samples"])
         yield {"unusable": unusable}
-        small: Any = None
         faces: list[dict[str, Any]] = []
-        for index, path in enumerate(request["pictures"]):
-            picture = cv2.imread(path)
-            if picture is None:
-                raise ValueError("a picture can't be read")
-            before, small = small, cv2.resize(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), (320, 180))
-            if before is None or int((cv2.absdiff(before, small) > NOTICED).sum()) > CHANGED:
+        for index, picture, same in pictures(request["pictures"]):
+            if not same:
                 faces = self._faces(picture, samples)
             yield {"index": index, "faces": faces}
 
@@ -73,7 +64,6 @@ class DlibProvider(Provider):
         """The vectors of the samples, and those that don't show exactly one face; each is looked at once."""
         import cv2  # noqa: PLC0415
 
-        unusable: list[str] = []
         for name, path in paths.items():
             if name in self._known:
                 continue

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from watcher import plugin
+from watcher.inference._pictures import pictures
 from watcher.inference.base import Provider
 
 
@@ -26,13 +27,11 @@ class NudeNetProvider(Provider):
         self._detect = NudeDetector().detect
 
     def work(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        import cv2  # noqa: PLC0415
-
-        for index, path in enumerate(request["pictures"]):
-            picture = cv2.imread(path)
-            if picture is None:
-                raise ValueError("a picture can't be read")
-            yield {"index": index, "parts": [_part(found) for found in self._detect(picture)]}
+        parts: list[dict[str, Any]] = []
+        for index, picture, same in pictures(request["pictures"]):
+            if not same:
+                parts = [_part(found) for found in self._detect(picture)]
+            yield {"index": index, "parts": parts}
 
 
 def _part(found: dict[str, Any]) -> dict[str, Any]:

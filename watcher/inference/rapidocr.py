@@ -11,12 +11,8 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from watcher import plugin
+from watcher.inference._pictures import pictures
 from watcher.inference.base import Provider
-
-NOTICED = 24
-"""Difference of a pixel's brightness (0 to 255) that counts as one."""
-CHANGED = 12
-"""Pixels, in a picture of 320 × 180, that differ when something else is written there."""
 
 
 class Options(plugin.Options):
@@ -46,16 +42,9 @@ class RapidOcrProvider(Provider):
         self._read = RapidOCR(params={**engine, "Global.text_score": self.options.confidence / 100})
 
     def work(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        import cv2  # noqa: PLC0415
-
-        small: Any = None
         lines: list[dict[str, Any]] = []
-        for index, path in enumerate(request["pictures"]):
-            picture = cv2.imread(path)
-            if picture is None:
-                raise ValueError("a picture can't be read")
-            before, small = small, cv2.resize(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), (320, 180))
-            if before is None or int((cv2.absdiff(before, small) > NOTICED).sum()) > CHANGED:
+        for index, picture, same in pictures(request["pictures"]):
+            if not same:
                 lines = self._lines(picture)
             yield {"index": index, "lines": lines}
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from watcher import plugin
+from watcher.inference._pictures import pictures
 from watcher.inference.base import Provider
 
 SQUARE = ("QR", "DataMatrix", "Aztec", "MaxiCode", "PDF417")
@@ -24,19 +25,16 @@ class ZxingProvider(Provider):
     options: Options
 
     def load(self) -> None:
-        import cv2  # noqa: PLC0415, F401  both are needed
         import zxingcpp  # noqa: PLC0415
 
         self._read = zxingcpp.read_barcodes
 
     def work(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        import cv2  # noqa: PLC0415
-
-        for index, path in enumerate(request["pictures"]):
-            picture = cv2.imread(path, cv2.IMREAD_GRAYSCALE)
-            if picture is None:
-                raise ValueError("a picture can't be read")
-            yield {"index": index, "codes": [_code(found) for found in self._read(picture)]}
+        codes: list[dict[str, Any]] = []
+        for index, picture, same in pictures(request["pictures"]):
+            if not same:
+                codes = [_code(found) for found in self._read(picture)]
+            yield {"index": index, "codes": codes}
 
 
 def _code(found: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ RATE = 5
 WIDTH = 640
 """Pixels to which a picture is brought before, so that measures do not depend on its size."""
 PICTURE = (
-    f"fps={RATE},scale={WIDTH}:-2:flags=area,format=yuv420p,signalstats=stat=tout,blurdetect,blockdetect,"
+    f"fps={RATE}:eof_action=pass,scale={WIDTH}:-2:flags=area,format=yuv420p,signalstats=stat=tout,blurdetect,blockdetect,"
     "cropdetect=limit=24/255:round=2:reset=1:skip=0"
 )
 SOUND = (

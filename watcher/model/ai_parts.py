@@ -7,6 +7,7 @@ from typing import Literal
 
 from watcher.model.ai_templates import (
     OUR_ITEMS,
+    AIAnalysisTemplate,
     AIRecognitionTemplate,
     AITemplate,
     Check,
@@ -15,7 +16,7 @@ from watcher.model.ai_templates import (
     QualityControlTemplate,
 )
 
-Needed = Literal["text", "speech", "codes", "measures", "faces", "nudity", "violence", "translation"]
+Needed = Literal["text", "speech", "codes", "measures", "faces", "nudity", "vision", "violence", "translation"]
 """Capabilities that parts need; what is not one of :data:`watcher.model.findings.Capability` nothing serves yet."""
 
 
@@ -54,7 +55,16 @@ REVIEW = (
 """Contract pipelines.md, section 9."""
 
 
-def member_of(template: AITemplate, path: str) -> object | None:
+ANALYSIS = (
+    WantedPart("Classification", "classification_configure", "vision"),
+    WantedPart("Cover", "cover_configure", "measures"),
+    WantedPart("Tag", "tag_configure", "vision"),
+    WantedPart("FrameTag", "frame_tag_configure", "vision"),
+)
+"""Contract templates.md, section 10."""
+
+
+def member_of(template: object, path: str) -> object | None:
     """A member of a template, or of a member; None where it is not given."""
     found: object | None = template
     for name in path.split("."):
@@ -67,6 +77,11 @@ DETECTED = frozenset({
     "LowLighting", "HighLighting", "NoVoice", "LowVoice", "HighVoice", "AudioStreamLack", "VideoStreamLack", *OUR_ITEMS,
 })  # fmt: skip
 """The items of quality control that there is a detector for."""
+
+
+_PARTS: dict[type, tuple[WantedPart, ...]] = {
+    AIRecognitionTemplate: RECOGNITION, ContentReviewTemplate: REVIEW, AIAnalysisTemplate: ANALYSIS,
+}  # fmt: skip
 
 
 def unsupported(template: AITemplate | object) -> list[str]:
@@ -99,8 +114,6 @@ def wanted_parts(template: AITemplate | object) -> tuple[WantedPart, ...]:
         wanted = {item.type for item in template.quality_control_item_set if item.switch == "ON"}
         needs: Needed = "codes" if wanted & {"QRCode", "BarCode"} else "measures"
         return (WantedPart("QualityControl", "quality_control_item_set", needs),)
-    if not isinstance(template, AIRecognitionTemplate | ContentReviewTemplate):
-        return ()
-    known = RECOGNITION if isinstance(template, AIRecognitionTemplate) else REVIEW
+    known = next((parts for kind, parts in _PARTS.items() if isinstance(template, kind)), ())
     given = ((part, member_of(template, part.member)) for part in known)
     return tuple(part for part, check in given if isinstance(check, Configure | Check) and check.switch == "ON")

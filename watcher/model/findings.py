@@ -6,11 +6,13 @@ Times are seconds of the source, confidences 0 to 100, boxes (left, top, right, 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from pathlib import Path
+from typing import Any, ClassVar, Literal, get_args
 
 Box = tuple[int, int, int, int]
-Capability = Literal["text", "speech", "codes", "faces", "nudity"]
-"""What a model can do: read what is on the screen, write down what is said, find codes, recognise faces, see nudity."""
+Capability = Literal["text", "speech", "codes", "faces", "nudity", "vision"]
+"""What a model can do: read what is on the screen, write down what is said, find codes, recognise faces, see nudity,
+say what a picture shows."""
 CAPABILITIES: tuple[Capability, ...] = get_args(Capability)
 
 
@@ -79,6 +81,15 @@ class SeenPart:
 
 
 @dataclass(frozen=True, slots=True)
+class Labelled:
+    """What a picture shows: its class, and what is to be seen with a confidence (0 to 100)."""
+
+    time: float
+    category: str
+    tags: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """Measures of one picture, brought to a common size.
 
@@ -140,11 +151,16 @@ class Findings:
     """By the time of the picture."""
     parts: tuple[tuple[float, tuple[SeenPart, ...]], ...] = ()
     """Of bodies, by the time of the picture."""
+    labelled: tuple[Labelled, ...] = ()
+    """Some of the pictures, at regular times."""
+    pictures: tuple[Path, ...] = ()
+    """The files of the pictures, each ``step`` after the one before."""
     looks: tuple[Look, ...] = ()
     loudness: tuple[Loudness, ...] = ()
     has_picture: bool = False
     has_sound: bool = False
     failures: dict[Capability, Failure] = field(default_factory=dict)
+    no_picture: ClassVar[Failure] = Failure("SourceFileError.NoVideoMedia", "the source has no video stream")
 
 
 @dataclass(frozen=True, slots=True)

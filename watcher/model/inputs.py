@@ -250,6 +250,10 @@ class ContentReviewInput(StepInput):
     """Contract pipelines.md, section 9."""
 
 
+class AiAnalysisInput(StepInput):
+    """Contract pipelines.md, section 10."""
+
+
 class QualityControlInput(StepInput):
     """Contract pipelines.md, section 12."""
 
@@ -266,8 +270,9 @@ KINDS: dict[type[StepInput], str] = {
     AiRecognitionInput: "ai_recognition",
     QualityControlInput: "quality_control",
     ContentReviewInput: "content_review",
+    AiAnalysisInput: "ai_analysis",
 }
-INTELLIGENT = frozenset({"content_review", "ai_recognition", "quality_control"})
+INTELLIGENT = frozenset({"content_review", "ai_analysis", "ai_recognition", "quality_control"})
 """The kinds of sub-tasks that models work on; their templates say which parts they have."""
 
 

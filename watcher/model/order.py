@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_
 from watcher.model.activities import Activity
 from watcher.model.base import Value
 from watcher.model.inputs import (
+    AiAnalysisInput,
     AiRecognitionInput,
     ContentReviewInput,
     MediaProcessTask,
@@ -98,6 +99,7 @@ class Order(Value):
     output_dir: Directory = ""
     media_process_task: MediaProcessTask = MediaProcessTask()
     ai_content_review_task: ContentReviewInput | None = None
+    ai_analysis_task: AiAnalysisInput | None = None
     ai_recognition_task: AiRecognitionInput | None = None
     ai_quality_control_task: QualityControlInput | None = None
     """Of a request in the model; that a workflow may have one is ours."""
@@ -151,7 +153,9 @@ class Order(Value):
         """All sub-tasks, in the order their results are reported."""
         if self.graph:
             return tuple(activity.step for activity in self.graph if activity.step is not None)
-        intelligent = (self.ai_content_review_task, self.ai_recognition_task, self.ai_quality_control_task)
+        intelligent = (
+            self.ai_content_review_task, self.ai_analysis_task, self.ai_recognition_task, self.ai_quality_control_task,
+        )  # fmt: skip
         return (*self.media_process_task.steps, *(step for step in intelligent if step is not None))
 
     @property

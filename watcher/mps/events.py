@@ -58,9 +58,17 @@ _REVIEW = {
     "Prohibited.Asr": "ProhibitedAsrTask",
     "Prohibited.Ocr": "ProhibitedOcrTask",
 }
+_ANALYSIS = {
+    name: f"{name}Task"
+    for name in (
+        "Classification", "Cover", "Tag", "FrameTag", "Highlight", "DeLogo", "Description", "HorizontalToVertical",
+        "Dubbing", "VideoRemake", "VideoComprehension", "Cutout", "Reel",
+    )
+} | {"SegmentRecognition": "SegmentTask", "HeadTailRecognition": "HeadTailTask"}  # fmt: skip
 _INTELLIGENT: dict[str, tuple[str, dict[str, str]]] = {
     "ai_recognition": ("AiRecognition", _RECOGNITION),
     "content_review": ("AiContentReview", _REVIEW),
+    "ai_analysis": ("AiAnalysis", _ANALYSIS),
     "quality_control": ("AiQualityControl", {"QualityControl": ""}),
 }
 """The model's name of each kind of intelligent sub-task, and the member of a result for each of its parts."""
@@ -189,7 +197,7 @@ def workflow_task(task: Task) -> dict[str, Any]:
             if step.kind in _MEMBERS
         ],
         "AiContentReviewResultSet": _intelligent_set(task, "content_review"),
-        "AiAnalysisResultSet": [],
+        "AiAnalysisResultSet": _intelligent_set(task, "ai_analysis"),
         "AiRecognitionResultSet": _intelligent_set(task, "ai_recognition"),
         "AiQualityControlTaskResult": next(iter(_intelligent_set(task, "quality_control")), None),
         "SmartSubtitlesTaskResult": None,

@@ -11,7 +11,13 @@ from pydantic import AfterValidator, Field, model_validator
 
 from watcher.model.base import Value
 from watcher.model.image_request import ImageTask
-from watcher.model.inputs import AiRecognitionInput, ContentReviewInput, MediaProcessTask, QualityControlInput
+from watcher.model.inputs import (
+    AiAnalysisInput,
+    AiRecognitionInput,
+    ContentReviewInput,
+    MediaProcessTask,
+    QualityControlInput,
+)
 from watcher.model.order import Directory, Priority, TaskNotifyConfig
 from watcher.model.resources import MediaInputInfo, OutputStorage
 from watcher.model.samples import PERSON_USAGES, WORD_USAGES, expand
@@ -91,6 +97,7 @@ class ProcessMedia(Value):
     schedule_id: Id | None = None
     media_process_task: MediaProcessTask = MediaProcessTask()
     ai_content_review_task: ContentReviewInput | None = None
+    ai_analysis_task: AiAnalysisInput | None = None
     ai_recognition_task: AiRecognitionInput | None = None
     ai_quality_control_task: QualityControlInput | None = None
     task_notify_config: TaskNotifyConfig | None = None

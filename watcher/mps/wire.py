@@ -36,7 +36,6 @@ _SYNONYMS = {"libx264": "h264", "libx265": "h265", "libfdk_aac": "aac", "libmp3l
 
 NOT_SUPPORTED: dict[str, tuple[object, ...]] = {
     # workflow
-    "AiAnalysisTask": (),
     "SmartSubtitlesTask": (),
     "SmartEraseTask": (),
     "AIDubbingTask": (),
@@ -49,6 +48,7 @@ NOT_SUPPORTED: dict[str, tuple[object, ...]] = {
     "ExtInfo": (),
     "UserExtPara": (),
     "ChannelExtPara": (),
+    "ExtendedParameter": (),
     "StdExtInfo": (),
     "Path": (),
     "SpekeDrm": (),
