@@ -29,7 +29,7 @@ from watcher.model.inputs import (
 )
 from watcher.model.objects import ObjectInfo
 from watcher.model.order import Order
-from watcher.model.samples import KnownPerson, Word
+from watcher.model.samples import KnownPerson, Samples, Word
 from watcher.model.task import StepResult, Task
 from watcher.model.unit import Outcome
 from watcher.model.workflow import Workflow
@@ -128,7 +128,7 @@ class Bench:
         """One unit over an object of the bucket, whatever it is to do."""
         info = await self.storage.head(key)
         task = Task("t-1", 7, order, info, "PROCESSING", 0, (), time.time())
-        samples = planning.Samples(tuple(self.words), tuple(self.persons))
+        samples = Samples(tuple(self.words), tuple(self.persons))
         unit = planning.plan(task, self.templates, self.worker.storages, samples)
         self.registry = Registry()
         return await self.worker.perform(unit, self.registry, self)

@@ -10,10 +10,12 @@ from watcher.errors import Problem
 from watcher.model.ai_parts import Needed, unsupported, wanted_parts
 from watcher.model.inputs import INTELLIGENT, StepInput
 from watcher.model.order import Order
+from watcher.model.samples import NO_SAMPLES, Samples
 from watcher.model.triggers import TriggerIndex
 from watcher.model.workflow import Triggered
 from watcher.mps import files, wire
 from watcher.mps.families import TABLE
+from watcher.mps.sample_files import load_samples
 from watcher.settings import Settings
 from watcher.state.ledger import Match
 from watcher.state.templates import StoredTemplate
@@ -63,11 +65,14 @@ class Catalog:
         templates: files.Templates,
         regions: dict[str, str],
         revision: int | None = None,
+        samples: Samples = NO_SAMPLES,
     ) -> None:
-        """``revision`` is the number of changes that the state knew of, where several daemons share it."""
+        """``samples`` are those of files; ``revision`` is the number of changes that the state knew of, where several
+        daemons share it."""
         self.changes = 0
         self.revision = revision
         self.templates = templates
+        self.samples = samples
         self.facts = {place: _file_facts(path) for place, path in templates.origins.items()}
         self.workflows = {item.workflow_id: item for item in stored}
         enabled = [(item.workflow.trigger, item.match) for item in self.workflows.values() if item.workflow.enabled]
@@ -149,6 +154,7 @@ class Found:
 
     workflows: list[files.WorkflowFile]
     templates: files.Templates
+    samples: Samples
     problems: list[Problem]
 
 
@@ -163,7 +169,8 @@ def read(settings: Settings) -> Found:
     for found in workflows:
         problems += _check(found, settings, templates)
         problems += lint(found.workflow, str(found.path))
-    return Found(workflows, templates, problems)
+    samples, wrong = load_samples(settings.samples)
+    return Found(workflows, templates, samples, problems + wrong)
 
 
 def _check(found: files.WorkflowFile, settings: Settings, templates: files.Templates) -> list[Problem]:

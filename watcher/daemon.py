@@ -279,7 +279,7 @@ async def refresh(parts: Parts) -> Catalog:
         changes = before.changes if before is not None else 0
         revision = await parts.state.workflows.changes() if parts.state.database.shared else None
         stored = await parts.state.workflows.list()
-        current = Catalog(stored, parts.found.templates.copy(), parts.settings.regions, revision)
+        current = Catalog(stored, parts.found.templates.copy(), parts.settings.regions, revision, parts.found.samples)
         for template in await parts.state.templates.list():
             current.put_template(template)
         if before is None or before.changes == changes:  # else a request changed something meanwhile

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, cast
 
 from watcher.errors import MediaError
@@ -12,7 +12,7 @@ from watcher.model.inputs import INTELLIGENT, StepInput
 from watcher.model.order import Order
 from watcher.model.output_path import output_directory
 from watcher.model.resources import OutputStorage
-from watcher.model.samples import KnownPerson, Word
+from watcher.model.samples import NO_SAMPLES, Samples
 from watcher.model.task import Task
 from watcher.model.templates import Template
 from watcher.model.unit import PlannedStep, Unit
@@ -20,18 +20,6 @@ from watcher.mps.files import Templates
 from watcher.storage.base import Storage
 
 WITHOUT_TEMPLATE = ("command", "exec_rules", "image")
-
-
-@dataclass(frozen=True, slots=True)
-class Samples:
-    """Words and persons to look for."""
-
-    words: tuple[Word, ...] = ()
-    persons: tuple[KnownPerson, ...] = ()
-
-
-NO_SAMPLES = Samples()
-"""Where nobody looks for any."""
 
 
 def plan(task: Task, templates: Templates, storages: Mapping[str, Storage], samples: Samples = NO_SAMPLES) -> Unit:

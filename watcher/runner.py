@@ -18,11 +18,11 @@ from watcher.executors.base import Executor
 from watcher.graph_run import GraphRun
 from watcher.model.ai_parts import wanted_parts
 from watcher.model.inputs import INTELLIGENT, shown
-from watcher.model.samples import KnownPerson
+from watcher.model.samples import NO_SAMPLES, KnownPerson, Samples
 from watcher.model.task import StepResult, Task, error_number
 from watcher.model.unit import Outcome, Report, Unit
 from watcher.notifiers.base import Notifier
-from watcher.planning import NO_SAMPLES, Samples, plan
+from watcher.planning import plan
 from watcher.reports import TaskReport, outgoing, reporting
 from watcher.state.store import State
 from watcher.state.tasks import MAX_ATTEMPTS, StaleOwnerError
@@ -230,7 +230,7 @@ class Runner:
         await self._finish(live, outcome)
 
     async def _samples(self, task: Task) -> Samples:
-        """What intelligent sub-tasks look for."""
+        """What intelligent sub-tasks look for: the samples of files, and those of requests."""
         assert self.catalog is not None  # noqa: S101
         steps = [step for step in task.order.steps if step.kind in INTELLIGENT]
         if not steps:
@@ -244,7 +244,8 @@ class Runner:
             for person in found.items:
                 pictures = [(face.face_id, await self._state.persons.picture(face.face_id)) for face in person.faces]
                 persons.append(KnownPerson(person, tuple((name, data) for name, data in pictures if data)))
-        return Samples(tuple(words.items), tuple(persons))
+        files = self.catalog.samples
+        return Samples((*files.words, *words.items), (*files.persons, *persons))
 
     async def _perform(self, task: Task, unit: Unit, report: Report) -> Outcome:
         if task.order.graph:

@@ -209,6 +209,8 @@ class _Body(BaseSettings):
     """Folder of workflow files: CreateWorkflow bodies plus ``Enabled: true``."""
     templates: Path = Path("templates")
     """Folder of template files; the presets are always there."""
+    samples: Path = Path("samples")
+    """Folder of word and person samples as files, which intelligent tasks look for."""
     max_hops: Annotated[int, Field(ge=1, le=100)] = 3
     """How many workflows may feed each other in a row, where they accept outputs."""
     drain: Annotated[Seconds, Field(ge=0)] = 30.0
@@ -244,6 +246,7 @@ class Settings:
     state: Backend
     workflows: Path
     templates: Path
+    samples: Path
     work_dir: Path
     max_hops: int
     drain: float
@@ -312,6 +315,7 @@ def load(file: Path) -> Settings:
         state=state,
         workflows=base / body.workflows,
         templates=base / body.templates,
+        samples=base / body.samples,
         work_dir=base / body.media.work_dir if body.media.work_dir else _beside(state, base) / "work",
         max_hops=body.max_hops,
         drain=body.drain,

@@ -30,13 +30,16 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_recognition_through_the_api(service: Service, receiver: parts.HttpReceiver, story: Path) -> None:
     """Template, words, workflow, request, results and event, as the official SDK reads them."""
     service.settings["outside"] = {"allow": ["127.0.0.1"]}
+    samples = service.root / "daemon" / "samples"
+    samples.mkdir(parents=True)
+    (samples / "words.yaml").write_text("WordSet: [{Keyword: man, Usages: [Recognition.Asr]}]")
     client = service.start()
     definition = client.call(
         "CreateAIRecognitionTemplate", Name="read and listen",
         OcrFullTextConfigure={"Switch": "ON"}, OcrWordsConfigure={"Switch": "ON"},
         AsrFullTextConfigure={"Switch": "ON", "SubtitleFormat": "vtt"}, AsrWordsConfigure={"Switch": "ON"},
     )["Definition"]  # fmt: skip
-    client.call("CreateWordSamples", Usages=["Recognition"], Words=[{"Keyword": "news"}, {"Keyword": "man"}])
+    client.call("CreateWordSamples", Usages=["Recognition"], Words=[{"Keyword": "news"}])
     told = {"NotifyType": "URL", "NotifyUrl": f"{receiver.url}/hook"}
     translating = client.call(
         "CreateAIRecognitionTemplate", Name="translate",
@@ -57,6 +60,8 @@ def test_recognition_through_the_api(service: Service, receiver: parts.HttpRecei
     )
     (word,) = results["OcrWordsRecognition"]["OcrWordsTask"]["Output"]["ResultSet"]
     assert word["Word"] == "news"
+    (heard,) = results["AsrWordsRecognition"]["AsrWordsTask"]["Output"]["ResultSet"]
+    assert heard["Word"] == "man"
     speech = results["AsrFullTextRecognition"]["AsrFullTextTask"]
     assert (speech["Status"], speech["Progress"], speech["Input"]) == ("SUCCESS", 100, {"Definition": definition})
     assert (service.root / "out" / speech["Output"]["SubtitlePath"].lstrip("/")).read_text().startswith("WEBVTT")

@@ -119,7 +119,7 @@ AUDIO = {"Codec": "aac", "Bitrate": 64, "SampleRate": 44100}
         ("CreateWordSamples", {"Usages": ["All"], "Words": [{"Keyword": "x" * 21}]}, "InvalidParameterValue"),
         ("ProcessMedia", {"InputInfo": {"Type": "VOD"}}, "InvalidParameterValue"),
         ("ProcessMedia", {"InputInfo": {"Type": "COS"}}, "InvalidParameterValue"),
-        ("CreateWorkflow", {"AiAnalysisTask": {"Definition": 10}, "WorkflowName": "x"}, "InvalidParameterValue"),
+        ("CreateWorkflow", {"SmartEraseTask": {"Definition": 10}, "WorkflowName": "x"}, "InvalidParameterValue"),
     ],
 )  # fmt: skip
 def test_codes(action: str, body: dict[str, Any], code: str) -> None:

@@ -12,6 +12,7 @@ from tests import api_page, fields_page, openapi_page, settings_page
 from watcher import settings
 from watcher.cli import app
 from watcher.mps import files
+from watcher.mps.sample_files import load_samples
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -62,6 +63,12 @@ def test_examples_are_right(tmp_path: Path) -> None:
                 (tmp_path / "templates").mkdir(exist_ok=True)
                 (tmp_path / "templates" / "t.yaml").write_text(block)
                 assert files.load_templates([tmp_path / "templates"])[1] == []
+            elif all(name in ("WordSet", "PersonSet") for name in data):
+                (tmp_path / "samples").mkdir(exist_ok=True)
+                for picture in (name for person in data["PersonSet"] for name in person["Faces"]):
+                    (tmp_path / "samples" / picture).write_bytes(b"a picture")
+                (tmp_path / "samples" / "s.yaml").write_text(block)
+                assert load_samples(tmp_path / "samples")[1] == []
             else:
                 file = tmp_path / "watcher.yaml"
                 file.write_text(re.sub(r"\$\{[^}]*\}", "x", block))

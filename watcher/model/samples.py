@@ -64,6 +64,18 @@ class KnownPerson:
     pictures: tuple[tuple[str, bytes], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Words and persons to look for."""
+
+    words: tuple[Word, ...] = ()
+    persons: tuple[KnownPerson, ...] = ()
+
+
+NO_SAMPLES = Samples()
+"""Where nobody looks for any."""
+
+
 def expand(usages: tuple[str, ...], table: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
     """The usages in their expanded form, each once; raises ValueError for one that there is not."""
     found: dict[str, None] = {}

@@ -48,7 +48,8 @@ class WorkflowFile:
     workflow: Triggered
 
 
-def _files(directory: Path) -> Iterator[Path]:
+def yaml_files(directory: Path) -> Iterator[Path]:
+    """The files of a directory that are read, by name."""
     if directory.is_dir():
         yield from sorted(path for path in directory.iterdir() if path.suffix in SUFFIXES and path.is_file())
 
@@ -87,7 +88,7 @@ def load_workflows(directory: Path) -> tuple[list[WorkflowFile], list[Problem]]:
     found: list[WorkflowFile] = []
     problems: list[Problem] = []
     names: dict[tuple[str, str], Path] = {}
-    for path in _files(directory):
+    for path in yaml_files(directory):
         try:
             workflow = decode_workflow(yamlfile.read(path), str(path))
         except ConfigurationError as error:
@@ -108,7 +109,7 @@ def load_templates(directories: list[Path]) -> tuple[Templates, list[Problem]]:
     templates = Templates()
     problems: list[Problem] = []
     for directory in directories:
-        for path in _files(directory):
+        for path in yaml_files(directory):
             try:
                 _add_templates(path, templates)
             except ConfigurationError as error:
