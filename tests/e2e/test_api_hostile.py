@@ -273,7 +273,7 @@ def test_a_hundred_thousand_strangers(service: Service) -> None:
         "AuthFailure.InvalidAuthorization", "UnauthorizedOperation",
     ):  # fmt: skip
         assert codes[expected] > COUNT / 50, (expected, codes)
-    assert codes["UnknownParameter"] > 50, codes  # the second time each of them is a replay
+    assert codes["UnknownParameter"] >= 10, codes  # of 150 some, and the second time each of them is a replay
     assert _state(service) == before
     assert service.client().call("DescribeWorkflows")["TotalCount"] == 0
     assert _resident(service.daemon.process.pid) < memory + 60, "memory grew with the requests"
