@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 import subprocess
 import time
 from pathlib import Path
@@ -101,8 +100,6 @@ async def _run(root: Path) -> list[Figure]:
     figures.append(Figure("all of them in one task", f"{together:.1f} s, {SECONDS / together:.1f} × real time"))
     ratio = together / sum(alone.values())
     figures.append(Figure("all of them / the sum of each alone", f"{ratio:.2f}", "< 0.7", ratio < 0.7))
-    largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    figures.append(Figure("memory of the largest process", f"{largest:.0f} MB"))
     return figures
 
 
