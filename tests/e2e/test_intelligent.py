@@ -12,7 +12,7 @@ import pytest
 
 from tests import parts
 from tests.clients import Fault
-from tests.e2e.test_api import IN, Service, service, source, to
+from tests.e2e.test_api import IN, Service, node, service, source, to
 from tests.e2e.test_commands import watcher
 from tests.truth import Speech, Title, film, photographs, recordings, slides
 
@@ -104,6 +104,34 @@ def test_a_person_is_recognised_with_the_preset(service: Service, tmp_path: Path
     assert (face["Name"], face["Type"]) == ("Obama", "UserDefine")
     (segment,) = face["SegmentSet"]
     assert (segment["StartTimeOffset"], segment["EndTimeOffset"]) == (2.0, 4.0)
+
+
+def test_nodes_of_a_graph(service: Service, story: Path) -> None:
+    """Recognition of what a transcode made, and quality control of the source; read by the SDK's types."""
+    client = service.start()
+    (service.root / "in" / "story.mp4").write_bytes(story.read_bytes())
+    definition = client.call("CreateAIRecognitionTemplate", Name="read", OcrFullTextConfigure={"Switch": "ON"})[
+        "Definition"
+    ]
+    nodes = [
+        node("input", 1, 3),
+        node("action-trans", 2, TranscodeTask={"Definition": 100010}),
+        node("action-AIRecognition", 4, AiRecognitionTask={"Definition": definition}),
+        node("action-AIQualityControl", 4, QualityControlTask={"Definition": 10}),
+        node("output"),
+    ]
+    task = client.call(
+        "ProcessMedia", InputInfo=source("/story.mp4"), OutputStorage=to(), OutputDir="/graph/", Activities=nodes
+    )["TaskId"]
+    service.finished(client, task)
+    results = client.typed("DescribeTaskDetail", TaskId=task).ScheduleTask.ActivityResultSet
+    assert [item.ActivityType for item in results] == ["Transcode", "AIRecognition", "AiQualityControl"]
+    recognition = results[1].ActivityResItem.RecognitionTask
+    assert (recognition.Status, recognition.Input.Definition) == ("SUCCESS", definition)
+    (read,) = recognition.Output
+    assert read.OcrFullTextTask.Output.SegmentSet[0].TextSet[0].Text == "Evening News"
+    control = results[2].ActivityResItem.QualityControlTask
+    assert (control.Status, control.Output.NoVideo) == ("SUCCESS", False)
 
 
 def _create(client: Any, definition: int, **more: Any) -> Any:

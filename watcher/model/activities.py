@@ -12,8 +12,12 @@ from pydantic import Field, model_validator
 from watcher.model.base import Value
 from watcher.model.inputs import (
     AdaptiveDynamicStreamingInput,
+    AiAnalysisInput,
+    AiRecognitionInput,
     AnimatedGraphicInput,
+    ContentReviewInput,
     ImageSpriteInput,
+    QualityControlInput,
     SampleSnapshotInput,
     SnapshotByTimeOffsetInput,
     StepInput,
@@ -120,6 +124,10 @@ class ActivityPara(Value):
     sample_snapshot_task: SampleSnapshotInput | None = None
     image_sprite_task: ImageSpriteInput | None = None
     adaptive_dynamic_streaming_task: AdaptiveDynamicStreamingInput | None = None
+    ai_content_review_task: ContentReviewInput | None = None
+    ai_analysis_task: AiAnalysisInput | None = None
+    ai_recognition_task: AiRecognitionInput | None = None
+    quality_control_task: QualityControlInput | None = None
     exec_rules_task: ExecRulesInput | None = None
 
 
@@ -130,13 +138,14 @@ MEMBERS = {
     "action-samplesnapshot": "sample_snapshot_task",
     "action-image-sprite": "image_sprite_task",
     "action-adaptive-substream": "adaptive_dynamic_streaming_task",
+    "action-aiReview": "ai_content_review_task",
+    "action-AIAnalysis": "ai_analysis_task",
+    "action-AIRecognition": "ai_recognition_task",
+    "action-AIQualityControl": "quality_control_task",
     "action-exec-rules": "exec_rules_task",
 }
 """The member of ActivityPara for each kind of node that has one."""
-NOT_SUPPORTED = (
-    "action-aiReview", "action-AIAnalysis", "action-AIRecognition", "action-AIQualityControl", "action-SmartSubtitles",
-    "action-SmartErase",
-)  # fmt: skip
+NOT_SUPPORTED = ("action-SmartSubtitles", "action-SmartErase")
 
 
 class Activity(Value):

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from watcher.model.image_request import ImageRequest
+from watcher.model.inputs import StepInput
 from watcher.model.task import StepResult, Task, error_number
 from watcher.mps import wire
 
@@ -29,12 +30,15 @@ _OURS = frozenset({"WaveformTask", "CommandTask"})
 
 
 _NODES = {kind: names for kind, names in _MEMBERS.items() if names[1] not in _OURS}
-_NODES["exec_rules"] = ("ExecRules", "ExecRuleTask")
+_NODES |= {
+    "content_review": ("AiContentReview", "ReviewTask"),
+    "ai_analysis": ("AIAnalysis", "AnalysisTask"),
+    "ai_recognition": ("AIRecognition", "RecognitionTask"),
+    "quality_control": ("AiQualityControl", "QualityControlTask"),
+    "exec_rules": ("ExecRules", "ExecRuleTask"),
+}
 """Type and member of an ActivityResult for each kind of step that a schedule can have."""
-_OTHER_NODES = (
-    "RecognitionTask", "ReviewTask", "AnalysisTask", "QualityControlTask", "SmartSubtitlesTask", "SmartEraseTask",
-    "AIDubbingTask",
-)  # fmt: skip
+_OTHER_NODES = ("SmartSubtitlesTask", "SmartEraseTask", "AIDubbingTask")
 
 
 _RECOGNITION = {
@@ -103,15 +107,19 @@ def _intelligent_set(task: Task, kind: str) -> list[dict[str, Any]]:
     """The results of a task's intelligent sub-tasks of a kind; before they are there, how their parts stand."""
     found: list[dict[str, Any]] = []
     for step, result in zip(task.order.steps, task.results, strict=False):
-        if step.kind != kind:
-            continue
-        parts = (result.output or {}).get("parts")
-        if parts is None:
-            stands = {"status": result.status, "code": result.code, "message": result.message, "output": None}
-            types = (result.input or {}).get("parts") or [next(iter(_INTELLIGENT[kind][1]))]
-            parts = [{"type": name, **stands} for name in types]
-        found += intelligent_results(kind, step.definition, parts)
+        if step.kind == kind:
+            found += _standing(step, result)
     return found
+
+
+def _standing(step: StepInput, result: StepResult) -> list[dict[str, Any]]:
+    """The results of one intelligent sub-task's parts, or how they stand before they are there."""
+    parts = (result.output or {}).get("parts")
+    if parts is None:
+        stands = {"status": result.status, "code": result.code, "message": result.message, "output": None}
+        types = (result.input or {}).get("parts") or [next(iter(_INTELLIGENT[step.kind][1]))]
+        parts = [{"type": name, **stands} for name in types]
+    return intelligent_results(step.kind, step.definition, parts)
 
 
 def type_name_of(kind: str) -> str:
@@ -166,9 +174,14 @@ def _media_result(kind: str, result: StepResult) -> dict[str, Any]:
     return {"Type": type_name, **others, member: _result(kind, result)}
 
 
-def _activity_result(kind: str, result: StepResult) -> dict[str, Any]:
+def _activity_result(step: StepInput, result: StepResult) -> dict[str, Any]:
+    kind = step.kind
     type_name, member = _NODES[kind]
     body = _result(kind, result)
+    if kind in _INTELLIGENT:
+        standing = _standing(step, result)
+        body["Input"] = {"Definition": step.definition}
+        body["Output"] = standing if kind != "quality_control" else standing[0]["Output"]
     if kind == "exec_rules":
         body = {key: body[key] for key in ("Status", "ErrCodeExt", "Message", "Input", "Output")}
         body["Input"] = {"Rules": (body["Input"] or {}).get("Rules", [])}
@@ -211,7 +224,7 @@ def schedule_task(task: Task) -> dict[str, Any]:
     found = zip(task.order.steps, task.results, strict=False)
     return {
         **_head(task),
-        "ActivityResultSet": [_activity_result(step.kind, result) for step, result in found if result.status != "SKIP"],
+        "ActivityResultSet": [_activity_result(step, result) for step, result in found if result.status != "SKIP"],
     }
 
 

@@ -39,7 +39,6 @@ NOT_SUPPORTED: dict[str, tuple[object, ...]] = {
     "SmartSubtitlesTask": (),
     "SmartEraseTask": (),
     "AIDubbingTask": (),
-    "QualityControlTask": (),
     "ResourceId": (),
     "VODOutputStorage": (),
     "VODInputInfo": (),
