@@ -181,7 +181,9 @@ def _activity_result(step: StepInput, result: StepResult) -> dict[str, Any]:
     if kind in _INTELLIGENT:
         standing = _standing(step, result)
         body["Input"] = {"Definition": step.definition}
-        body["Output"] = standing if kind != "quality_control" else standing[0]["Output"]
+        body["Output"] = standing
+    if kind == "quality_control":
+        body = standing[0]
     if kind == "exec_rules":
         body = {key: body[key] for key in ("Status", "ErrCodeExt", "Message", "Input", "Output")}
         body["Input"] = {"Rules": (body["Input"] or {}).get("Rules", [])}
