@@ -157,9 +157,9 @@ class Models:
             (
                 round(picture["index"] * extracted.step, 3),
                 tuple(
-                    SeenFace(str(face["sample"]), likeness(face["distance"]), _scaled(face["box"], extracted.scale))
+                    SeenFace(str(near["sample"]), likeness(near["distance"]), _scaled(face["box"], extracted.scale))
                     for face in picture["faces"]
-                    if face["sample"] is not None
+                    for near in face["near"]
                 ),
             )
             for picture in found

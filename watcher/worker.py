@@ -300,7 +300,7 @@ class _Performance:
         folder = self._directory / "faces"
         folder.mkdir(exist_ok=True)
         found: dict[str, Path] = {}
-        for name, data in {face for step in steps for person in step.persons for face in person.pictures}:
+        for name, data in dict(face for step in steps for person in step.persons for face in person.pictures).items():
             found[name] = folder / name
             found[name].write_bytes(data)
         return found

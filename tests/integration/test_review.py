@@ -11,12 +11,13 @@ import pytest
 from tests.truth import Speech, Title, film, photographs, recordings, slides
 from tests.workbench import Bench
 from watcher.model.ai_templates import ContentReviewTemplate
-from watcher.model.findings import Findings, SeenPart
+from watcher.model.findings import Findings, SeenFace, SeenPart
 from watcher.model.inputs import ContentReviewInput
 from watcher.model.output_path import Naming
 from watcher.model.samples import KnownPerson, Person, Word
 from watcher.model.unit import PlannedStep
 from watcher.steps._encoders import EncoderOptions
+from watcher.steps._intelligent import seen_persons
 from watcher.steps.content_review import ContentReviewStep
 
 BOTH = ("Review.Ocr", "Review.Asr")
@@ -142,3 +143,26 @@ def test_what_nudity_means(
     assert (output["suggestion"], output["label"], len(output["segment_set"])) == expected
     for segment in output["segment_set"]:
         assert (segment["start_time_offset"], segment["end_time_offset"]) == (1.0, 3.0)
+
+
+def test_a_face_is_of_the_person_it_is_most_like() -> None:
+    """Among those that are looked for; another person's samples don't stand in the way."""
+
+    def known(name: str, *faces: str) -> KnownPerson:
+        return KnownPerson(Person(name, name, "", (), ()), tuple((face, b"") for face in faces))
+
+    here, there = (0, 0, 9, 9), (20, 0, 29, 9)
+    faces = (
+        (0.0, (SeenFace("a1", 97.0, here), SeenFace("b1", 99.0, here), SeenFace("a2", 96.0, there))),
+        (1.0, (SeenFace("b1", 90.0, here),)),
+    )
+    findings = Findings(2.0, 1.0, faces=faces)
+    a, b = known("a", "a1", "a2"), known("b", "b1")
+
+    def found(*persons: KnownPerson) -> dict[str, list[float]]:
+        seen = seen_persons(findings, persons, 95.0)
+        return {person.name: [face.likeness if face else 0.0 for _, face in times] for person, times in seen}
+
+    assert found(a, b) == {"a": [96.0, 0.0], "b": [99.0, 0.0]}
+    assert found(a) == {"a": [97.0, 0.0]}
+    assert found() == {}

@@ -58,8 +58,8 @@ class Provider(ABC):
         with ``text``, ``confidence`` (0 to 100) and ``box`` (left, top, right, bottom in pixels of the picture).
         ``codes``: likewise, with ``codes``, each with ``kind`` (``QRCode`` or ``BarCode``), ``text`` and ``box``.
         ``faces``: the request has ``samples`` besides, paths of pictures of one face each by a name; the first answer
-        has those that are ``unusable``, the others ``faces``, each with its ``box``, the nearest ``sample`` and the
-        ``distance`` to it (0 is the same picture; 0.6 is where people begin to be mixed up).
+        has those that are ``unusable``, the others ``faces``, each with its ``box`` and the samples that are ``near``,
+        each ``sample`` with its ``distance`` (0 is the same picture; 0.6 is where people begin to be mixed up).
         ``speech``: the request has ``sound``, the path of a WAV file of 16 000 Hz, one channel, 16 bits, and
         ``language`` (empty: not known); an answer has ``start``, ``end`` (seconds), ``text``, ``confidence`` and
         ``words``, each with ``text``, ``start`` and ``end``.

@@ -17,6 +17,9 @@ from watcher import plugin
 from watcher.inference._pictures import pictures
 from watcher.inference.base import Provider
 
+FAR = 0.8
+"""Distance at which two faces are surely not of the same person."""
+
 
 class Options(plugin.Options):
     """Recognises faces."""
@@ -90,10 +93,9 @@ class DlibProvider(Provider):
         found: list[dict[str, Any]] = []
         for box, vector in self._vectors(picture, self.options.enlarge):
             distances = {name: float(numpy.linalg.norm(vector - sample)) for name, sample in samples.items()}
-            nearest = min(distances, key=lambda name: distances[name], default=None)
+            near = sorted((distance, name) for name, distance in distances.items() if distance < FAR)
             found.append({
-                "sample": nearest,
-                "distance": distances[nearest] if nearest is not None else None,
+                "near": [{"sample": name, "distance": distance} for distance, name in near],
                 "box": [box.left(), box.top(), box.right(), box.bottom()],
             })  # fmt: skip
         return found

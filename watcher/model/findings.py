@@ -64,7 +64,7 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class SeenFace:
-    """A face that is most like a sample: its face id, how like (0 to 100), and where."""
+    """A face that is like a sample: the sample's face id, how like (0 to 100), and where. It may be like several."""
 
     face_id: str
     likeness: float

@@ -13,9 +13,10 @@ from watcher.media.render import Render
 from watcher.media.verify import Produced
 from watcher.model.ai_parts import WantedPart, wanted_parts
 from watcher.model.ai_templates import AITemplate
-from watcher.model.findings import Capability, Findings
+from watcher.model.findings import Box, Capability, Findings, SeenFace
 from watcher.model.inputs import StepInput
 from watcher.model.media_info import MediaInfo
+from watcher.model.samples import KnownPerson, Person
 from watcher.steps.base import Step, StepOutput
 
 I = TypeVar("I", bound=StepInput)  # noqa: E741
@@ -36,6 +37,29 @@ def runs(seen: Sequence[tuple[float, V | None]], findings: Findings) -> Iterator
             end = together[-1][0] + findings.step
             yield together[0][0], round(min(end, findings.duration or end), 3), [thing for _, thing in together]
         together = []
+
+
+def seen_persons(
+    findings: Findings, persons: Sequence[KnownPerson], least: float
+) -> Iterator[tuple[Person, list[tuple[float, SeenFace | None]]]]:
+    """Each of the persons that is seen, with the face at each time: a face is the one's whom it is most like."""
+    owners = {name: known.person for known in persons for name, _ in known.pictures}
+    by_person: dict[str, dict[float, SeenFace]] = {known.person.person_id: {} for known in persons}
+    for time, faces in findings.faces:
+        nearest: dict[Box, SeenFace] = {}
+        for face in faces:
+            known = nearest.get(face.box)
+            if face.face_id in owners and face.likeness >= least and (known is None or face.likeness > known.likeness):
+                nearest[face.box] = face
+        for face in nearest.values():
+            of_person = by_person[owners[face.face_id].person_id]
+            if time not in of_person or face.likeness > of_person[time].likeness:
+                of_person[time] = face
+    for known_person in persons:
+        person = known_person.person
+        found = by_person[person.person_id]
+        if found:
+            yield person, [(time, found.get(time)) for time, _ in findings.faces]
 
 
 class IntelligentStep(Step[I, T]):

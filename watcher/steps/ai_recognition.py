@@ -12,7 +12,7 @@ from watcher.model.ai_templates import AIRecognitionTemplate, AsrFullTextConfigu
 from watcher.model.findings import CAPABILITIES, Capability, Failure, Findings, Line, Part, Sight, Utterance
 from watcher.model.inputs import AiRecognitionInput
 from watcher.model.samples import Person
-from watcher.steps._intelligent import IntelligentStep, runs
+from watcher.steps._intelligent import IntelligentStep, runs, seen_persons
 from watcher.steps._keywords import plain, says, spoken_times
 from watcher.steps._subtitle_file import srt, vtt
 from watcher.steps.base import CONTENT_TYPES, OutputFile, StepOutput
@@ -77,15 +77,12 @@ class AiRecognitionStep(IntelligentStep[AiRecognitionInput, AIRecognitionTemplat
     def _faces(self, findings: Findings, configure: FaceConfigure) -> Iterator[dict[str, Any]]:
         """Each person that is seen, with the times; only those with one of the template's tags if it has any."""
         labels = set(configure.user_define_library_label_set)
-        for known in self.persons:
-            person, ids = known.person, {name for name, _ in known.pictures}
-            if "Recognition.Face" not in person.usages or (labels and not labels & set(person.tags)):
-                continue
-            seen = [
-                (time, max((f for f in faces if f.face_id in ids), key=lambda f: f.likeness, default=None))
-                for time, faces in findings.faces
-            ]
-            like = [(time, face if face and face.likeness >= configure.score else None) for time, face in seen]
+        wanted = [
+            known
+            for known in self.persons
+            if "Recognition.Face" in known.person.usages and (not labels or labels & set(known.person.tags))
+        ]
+        for person, seen in seen_persons(findings, wanted, configure.score):
             segments = [
                 {
                     "start_time_offset": start,
@@ -93,10 +90,9 @@ class AiRecognitionStep(IntelligentStep[AiRecognitionInput, AIRecognitionTemplat
                     "confidence": max(face.likeness for face in found),
                     "area_coord_set": list(found[0].box),
                 }
-                for start, end, found in runs(like, findings)
+                for start, end, found in runs(seen, findings)
             ]
-            if segments:
-                yield _person(person, segments)
+            yield _person(person, segments)
 
     def _subtitles(
         self,

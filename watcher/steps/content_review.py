@@ -11,7 +11,8 @@ from watcher.model.ai_parts import WantedPart, member_of
 from watcher.model.ai_templates import Check, ContentReviewTemplate
 from watcher.model.findings import CAPABILITIES, Capability, Failure, Findings, Part, SeenPart
 from watcher.model.inputs import ContentReviewInput
-from watcher.steps._intelligent import IntelligentStep, runs
+from watcher.model.samples import Person
+from watcher.steps._intelligent import IntelligentStep, runs, seen_persons
 from watcher.steps._keywords import says, spoken_times
 from watcher.steps.base import StepOutput
 
@@ -91,25 +92,25 @@ class ContentReviewStep(IntelligentStep[ContentReviewInput, ContentReviewTemplat
 
     def _persons(self, findings: Findings, labels: set[str], check: Check) -> Iterator[dict[str, Any]]:
         """The persons of the library for this use. Their label is the first of their tags that the model has."""
-        for known in self.persons:
-            person, ids = known.person, {name for name, _ in known.pictures}
-            label = next((tag for tag in person.tags if tag in POLITICAL_LABELS), POLITICIAN)
-            if "Review.Face" not in person.usages or (labels and label not in labels):
-                continue
-            least = check.review_confidence if check.review_confidence is not None else DEFAULTS["Political"][1]
-            seen = [
-                (time, max((f for f in faces if f.face_id in ids), key=lambda f: f.likeness, default=None))
-                for time, faces in findings.faces
-            ]
-            like = [(time, face if face is not None and face.likeness >= least else None) for time, face in seen]
-            for start, end, found in runs(like, findings):
+        least = check.review_confidence if check.review_confidence is not None else DEFAULTS["Political"][1]
+        wanted = [
+            known
+            for known in self.persons
+            if "Review.Face" in known.person.usages and (not labels or _label(known.person) in labels)
+        ]
+        for person, seen in seen_persons(findings, wanted, least):
+            for start, end, found in runs(seen, findings):
                 sure = max(face.likeness for face in found)
-                yield _segment(start, end, sure, label=label, name=person.name, box=found[0].box)
+                yield _segment(start, end, sure, label=_label(person), name=person.name, box=found[0].box)
 
 
 POLITICAL_LABELS = (
     "violation_photo", "politician", "entertainment", "sport", "entrepreneur", "scholar", "celebrity", "military",
 )  # fmt: skip
+
+
+def _label(person: Person) -> str:
+    return next((tag for tag in person.tags if tag in POLITICAL_LABELS), POLITICIAN)
 
 
 def _segment(
