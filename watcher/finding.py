@@ -82,10 +82,14 @@ class Models:
             raise MediaError("InternalError", f"the settings name no provider of {capability}, under `ai`")
         return await process.ask(request)
 
-    async def _text(self, findings: Findings, extracted: Extracted) -> None:
+    async def _look(self, capability: Capability, extracted: Extracted, **more: Any) -> list[dict[str, Any]]:
+        """Ask about the pictures."""
         if not extracted.pictures:
-            raise MediaError("SourceFileError.NoVideoMedia", "the source has no video stream")
-        found = await self._ask("text", {"pictures": [str(path) for path in extracted.pictures]})
+            raise MediaError(Findings.no_picture.code, Findings.no_picture.message)
+        return await self._ask(capability, {"pictures": [str(path) for path in extracted.pictures], **more})
+
+    async def _text(self, findings: Findings, extracted: Extracted) -> None:
+        found = await self._look("text", extracted)
         findings.sights = tuple(
             Sight(
                 round(sight["index"] * extracted.step, 3),
@@ -102,9 +106,7 @@ class Models:
         )
 
     async def _codes(self, findings: Findings, extracted: Extracted) -> None:
-        if not extracted.pictures:
-            raise MediaError("SourceFileError.NoVideoMedia", "the source has no video stream")
-        found = await self._ask("codes", {"pictures": [str(path) for path in extracted.pictures]})
+        found = await self._look("codes", extracted)
         findings.codes = tuple(
             (
                 round(picture["index"] * extracted.step, 3),
@@ -117,9 +119,7 @@ class Models:
         )
 
     async def _vision(self, findings: Findings, extracted: Extracted) -> None:
-        if not extracted.pictures:
-            raise MediaError("SourceFileError.NoVideoMedia", "the source has no video stream")
-        found = await self._ask("vision", {"pictures": [str(path) for path in extracted.pictures]})
+        found = await self._look("vision", extracted)
         findings.labelled = tuple(
             Labelled(
                 round(picture["index"] * extracted.step, 3),
@@ -130,9 +130,7 @@ class Models:
         )
 
     async def _nudity(self, findings: Findings, extracted: Extracted) -> None:
-        if not extracted.pictures:
-            raise MediaError("SourceFileError.NoVideoMedia", "the source has no video stream")
-        found = await self._ask("nudity", {"pictures": [str(path) for path in extracted.pictures]})
+        found = await self._look("nudity", extracted)
         findings.parts = tuple(
             (
                 round(picture["index"] * extracted.step, 3),
@@ -145,12 +143,11 @@ class Models:
         )
 
     async def _faces(self, findings: Findings, extracted: Extracted, samples: Mapping[str, Path]) -> None:
-        if not extracted.pictures:
-            raise MediaError("SourceFileError.NoVideoMedia", "the source has no video stream")
-        if not samples:
+        if extracted.pictures and not samples:
             return  # there is nobody to recognise
-        request = {"samples": {name: str(path) for name, path in samples.items()}}
-        first, *found = await self._ask("faces", request | {"pictures": [str(path) for path in extracted.pictures]})
+        first, *found = await self._look(
+            "faces", extracted, samples={name: str(path) for name, path in samples.items()}
+        )
         if first["unusable"]:
             _log.warning("samples that do not show exactly one face are not looked for", faces=first["unusable"])
         findings.faces = tuple(

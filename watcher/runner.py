@@ -18,7 +18,7 @@ from watcher.executors.base import Executor
 from watcher.graph_run import GraphRun
 from watcher.model.ai_parts import wanted_parts
 from watcher.model.inputs import INTELLIGENT, shown
-from watcher.model.samples import NO_SAMPLES, KnownPerson, Samples
+from watcher.model.samples import NO_SAMPLES, KnownPerson, Samples, Word
 from watcher.model.task import StepResult, Task, error_number
 from watcher.model.unit import Outcome, Report, Unit
 from watcher.notifiers.base import Notifier
@@ -237,7 +237,9 @@ class Runner:
             return NO_SAMPLES
         templates = self.catalog.templates
         parts = [part for step in steps for part in wanted_parts(templates.get((step.kind, step.definition)))]
-        words = await self._state.words.page(lambda word: True, 0, MOST_SAMPLES)
+        words: list[Word] = []
+        if any(part.needs in ("text", "speech") for part in parts):
+            words = (await self._state.words.page(lambda word: True, 0, MOST_SAMPLES)).items
         persons = []
         if any(part.needs == "faces" for part in parts):
             found = await self._state.persons.page(lambda person: not FACES.isdisjoint(person.usages), 0, MOST_SAMPLES)
@@ -245,7 +247,7 @@ class Runner:
                 pictures = [(face.face_id, await self._state.persons.picture(face.face_id)) for face in person.faces]
                 persons.append(KnownPerson(person, tuple((name, data) for name, data in pictures if data)))
         files = self.catalog.samples
-        return Samples((*files.words, *words.items), (*files.persons, *persons))
+        return Samples((*files.words, *words), (*files.persons, *persons))
 
     async def _perform(self, task: Task, unit: Unit, report: Report) -> Outcome:
         if task.order.graph:

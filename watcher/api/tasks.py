@@ -17,6 +17,7 @@ from watcher.errors import MediaError, PermanentError, Problem
 from watcher.model.image_request import ImageRequest
 from watcher.model.media_request import MediaRequest
 from watcher.model.objects import URL, ObjectInfo
+from watcher.model.order import INTELLIGENT_TASKS
 from watcher.model.resources import OutputStorage
 from watcher.model.schedule import Schedule
 from watcher.model.task import Task
@@ -76,10 +77,6 @@ def _check_session(request: ProcessMedia) -> None:
             raise RequestError(f"InvalidParameterValue.{member}TooLong", message)
 
 
-INTELLIGENT = ("ai_content_review_task", "ai_analysis_task", "ai_recognition_task", "ai_quality_control_task")
-"""The members of a request that are intelligent sub-tasks."""
-
-
 def _order(service: Service, call: Call[ProcessMedia]) -> MediaRequest:
     """What the task is to do: the request's own sub-tasks or graph, or those of the schedule that it names.
 
@@ -109,7 +106,7 @@ def _order(service: Service, call: Call[ProcessMedia]) -> MediaRequest:
         raise RequestError("InvalidParameter", "MediaProcessTask: the request names no sub-task and no ScheduleId")
     else:
         values["media_process_task"] = request.media_process_task
-        values |= {name: getattr(request, name) for name in INTELLIGENT}
+        values |= {name: getattr(request, name) for name in INTELLIGENT_TASKS}
     try:
         return MediaRequest(**values)
     except ValidationError as error:
@@ -117,7 +114,9 @@ def _order(service: Service, call: Call[ProcessMedia]) -> MediaRequest:
 
 
 def _names_sub_tasks(request: ProcessMedia) -> bool:
-    return bool(request.media_process_task.steps) or any(getattr(request, name) is not None for name in INTELLIGENT)
+    return bool(request.media_process_task.steps) or any(
+        getattr(request, name) is not None for name in INTELLIGENT_TASKS
+    )
 
 
 def _no_storage(error: ValidationError) -> RequestError:

@@ -24,7 +24,7 @@ REQUIRED_FILTERS = (
     "scale", "fps", "tile", "select", "split", "pad", "overlay", "gblur", "trim", "tpad", "settb", "setsar", "concat",
     "zscale", "tonemap", "drawtext", "subtitles", "crop", "pixelize", "palettegen", "paletteuse", "loudnorm",
     "libvmaf", "showwavespic", "signalstats", "blurdetect", "blockdetect", "cropdetect", "metadata", "ebur128",
-    "ametadata",
+    "ametadata", "astats", "asetnsamples", "aresample",
 )  # fmt: skip
 
 

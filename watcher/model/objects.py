@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from urllib.parse import unquote, urlsplit
@@ -110,6 +110,14 @@ class Merged:
     forgotten: int = 0
     settled: bool = False
     """Nothing was new and nothing had to be noted: the same listing would tell nothing again."""
+
+
+Expected = Callable[[str], tuple[bytes, str] | None]
+"""The digest, and the last key, of the page behind a key, as it was an earlier time; None where that is not known."""
+
+
+def nothing_expected(after: str) -> None:
+    """Every page is read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,12 @@ TaskKind = Literal["WorkflowTask", "ScheduleTask", "ImageTask"]
 Priority = Annotated[int, Field(ge=-10, le=10)]
 
 
+INTELLIGENT_TASKS = (
+    "ai_content_review_task", "ai_analysis_task", "ai_recognition_task", "ai_quality_control_task",
+)  # fmt: skip
+"""The members of an order that are intelligent sub-tasks, in the order of their results."""
+
+
 def _directory(value: str) -> str:
     if value and not (value.startswith("/") and value.endswith("/")):
         raise ValueError(f"{value!r} must start and end with '/', e.g. /movie/201907/")
@@ -153,9 +159,7 @@ class Order(Value):
         """All sub-tasks, in the order their results are reported."""
         if self.graph:
             return tuple(activity.step for activity in self.graph if activity.step is not None)
-        intelligent = (
-            self.ai_content_review_task, self.ai_analysis_task, self.ai_recognition_task, self.ai_quality_control_task,
-        )  # fmt: skip
+        intelligent = (getattr(self, name) for name in INTELLIGENT_TASKS)
         return (*self.media_process_task.steps, *(step for step in intelligent if step is not None))
 
     @property

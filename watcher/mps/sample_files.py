@@ -14,10 +14,7 @@ from watcher.model.objects import digest
 from watcher.model.samples import PERSON_USAGES, WORD_USAGES, Face, KnownPerson, Person, Samples, Word, expand
 from watcher.mps import wire
 from watcher.mps.files import yaml_files
-
-LARGEST_PICTURE = 5 * 1024 * 1024
-"""Bytes of one picture of a face."""
-Tags = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=128)], ...], Field(max_length=20)]
+from watcher.mps.requests import LARGEST_PICTURE, Tags
 
 
 class FileWord(Value):

@@ -73,7 +73,7 @@ class AmqpNotifier(Notifier):
         import aio_pika  # noqa: PLC0415
 
         options = self._options
-        key = options.routing_key.format(task_id=message.task_id, workflow=message.workflow, event_id=message.event_id)
+        key = options.routing_key.format_map(message.places)
         body = aio_pika.Message(
             message.body,
             content_type=self.content_type,

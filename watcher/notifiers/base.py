@@ -33,6 +33,11 @@ class Message:
     workflow: str
     body: bytes
 
+    @property
+    def places(self) -> dict[str, str]:
+        """What is filled in for each of :data:`PLACES`."""
+        return {"task_id": self.task_id, "workflow": self.workflow, "event_id": self.event_id}
+
 
 PLACES = ("task_id", "workflow", "event_id")
 """What can be filled into a topic, a routing key and the like."""

@@ -79,12 +79,12 @@ class KafkaNotifier(Notifier):
 
     def topic_of(self, message: Message) -> str:
         """The topic of an event; what can't be in a topic's name is taken out of the names filled in."""
-        values = {place: re.sub(r"[^A-Za-z0-9._-]", "_", value) for place, value in _places(message).items()}
+        values = {place: re.sub(r"[^A-Za-z0-9._-]", "_", value) for place, value in message.places.items()}
         return self._options.topic.format_map(values)[:249]
 
     async def publish(self, message: Message) -> None:
         headers = [("event_id", message.event_id.encode()), ("content-type", self.content_type.encode())]
-        topic, key = self.topic_of(message), self._options.key.format_map(_places(message)).encode()
+        topic, key = self.topic_of(message), self._options.key.format_map(message.places).encode()
         try:
             async with asyncio.timeout(self._options.timeout):
                 producer = await self._connected()
@@ -101,7 +101,3 @@ class KafkaNotifier(Notifier):
         except Exception as error:
             await self._disconnect()
             raise kafka.translated(error, self._options.host) from error
-
-
-def _places(message: Message) -> dict[str, str]:
-    return {"task_id": message.task_id, "workflow": message.workflow, "event_id": message.event_id}

@@ -69,7 +69,7 @@ class MqttNotifier(Notifier):
 
     def topic_of(self, message: Message) -> str:
         """The topic of an event; what MQTT gives a meaning to is taken out of the names filled in."""
-        values = {"task_id": message.task_id, "workflow": message.workflow, "event_id": message.event_id}
+        values = message.places
         return re.sub(r"\{([^}]*)\}", lambda match: re.sub(r"[#+/\0]", "_", values[match[1]]), self._options.topic)
 
     async def publish(self, message: Message) -> None:

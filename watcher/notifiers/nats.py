@@ -66,7 +66,7 @@ class NatsNotifier(Notifier):
 
     def subject_of(self, message: Message) -> str:
         """The subject of an event; what NATS gives a meaning to is taken out of the names filled in."""
-        values = {"task_id": message.task_id, "workflow": message.workflow, "event_id": message.event_id}
+        values = message.places
         return re.sub(r"\{([^}]*)\}", lambda match: re.sub(r"[*>.\s\0]", "_", values[match[1]]), self._options.subject)
 
     async def publish(self, message: Message) -> None:

@@ -54,7 +54,7 @@ class RedisNotifier(Notifier):
 
     async def publish(self, message: Message) -> None:
         options = self._options
-        stream = options.stream.format(task_id=message.task_id, workflow=message.workflow, event_id=message.event_id)
+        stream = options.stream.format_map(message.places)
         fields: dict[Any, Any] = {"event_id": message.event_id, "task_id": message.task_id, "body": message.body}
         try:
             await self._opened().xadd(stream, fields, maxlen=options.length or None, approximate=True)

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from watcher.model.objects import Merged, ObjectEvent, ObjectInfo, Part, Strange
+from watcher.model.objects import Expected, Merged, ObjectEvent, ObjectInfo, Part, Strange, nothing_expected
 
 
 async def _nothing() -> None:
@@ -77,16 +77,6 @@ class Page(Protocol):
 
     @property
     def same(self) -> bool: ...
-
-
-class Expected(Protocol):
-    """The digest, and the last key, of the page behind a key, as it was an earlier time; None where not known."""
-
-    def __call__(self, after: str, /) -> tuple[bytes, str] | None: ...
-
-
-def nothing_expected(after: str) -> None:
-    """Every page is read."""
 
 
 class Bucket(Protocol):

@@ -13,7 +13,7 @@ from watcher.media.render import Render
 from watcher.media.verify import Produced
 from watcher.model.ai_parts import WantedPart, wanted_parts
 from watcher.model.ai_templates import AITemplate
-from watcher.model.findings import Box, Capability, Findings, SeenFace
+from watcher.model.findings import CAPABILITIES, Box, Capability, Failure, Findings, SeenFace
 from watcher.model.inputs import StepInput
 from watcher.model.media_info import MediaInfo
 from watcher.model.samples import KnownPerson, Person
@@ -62,6 +62,11 @@ def seen_persons(
             yield person, [(time, found.get(time)) for time, _ in findings.faces]
 
 
+def failure_of(part: WantedPart, findings: Findings) -> Failure | None:
+    """Why what a part needs found nothing out; None where it did."""
+    return next((failed for needed, failed in findings.failures.items() if needed == part.needs), None)
+
+
 class IntelligentStep(Step[I, T]):
     """A sub-task of several parts; one that fails leaves the others alone. ``findings`` are set before ``collect``."""
 
@@ -81,9 +86,9 @@ class IntelligentStep(Step[I, T]):
         """The key of the results as a file."""
         return self.naming.object_key(REPORT_PATH.replace("{kind}", self.spec.kind), "json")
 
-    @abstractmethod
     def capabilities(self) -> set[Capability]:
         """What models have to do for it."""
+        return {name for name in CAPABILITIES if any(part.needs == name for part in self.parts)}
 
     @abstractmethod
     def extraction(self, step: float) -> Extraction:

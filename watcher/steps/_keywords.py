@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from functools import lru_cache
 
 from watcher.model.findings import Utterance
 
 
+@lru_cache(maxsize=65_536)  # the same lines are compared with each keyword
 def plain(text: str) -> str:
     """Without case, punctuation and further blanks, so that two spellings of the same are the same."""
     return " ".join(re.sub(r"[^\w\s]+", "", unicodedata.normalize("NFKC", text).casefold()).split())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +12,10 @@ from typing import Any
 from watcher.media.extraction import Extraction
 from watcher.model.ai_parts import WantedPart
 from watcher.model.ai_templates import AIAnalysisTemplate
-from watcher.model.findings import CAPABILITIES, Capability, Findings, Labelled, Look, Part
+from watcher.model.findings import Findings, Labelled, Look, Part
 from watcher.model.inputs import AiAnalysisInput
 from watcher.steps import _detectors as detectors
-from watcher.steps._intelligent import IntelligentStep
+from watcher.steps._intelligent import IntelligentStep, failure_of
 from watcher.steps.base import CONTENT_TYPES, OutputFile, StepOutput
 
 COVER_PATH = "{inputName}_cover_{definition}_{number}.{format}"
@@ -29,9 +30,6 @@ BAD = ("Blur", "LowLighting", "HighLighting", "SolidColorScreen", "BlackScreen",
 class AiAnalysisStep(IntelligentStep[AiAnalysisInput, AIAnalysisTemplate]):
     """All the parts that the template switches on."""
 
-    def capabilities(self) -> set[Capability]:
-        return {name for name in CAPABILITIES if any(part.needs == name for part in self.parts)}
-
     def extraction(self, step: float) -> Extraction:
         return Extraction(step, measures=any(part.type == "Cover" for part in self.parts))
 
@@ -42,7 +40,7 @@ class AiAnalysisStep(IntelligentStep[AiAnalysisInput, AIAnalysisTemplate]):
         return StepOutput(tuple(files), {"parts": parts})
 
     def _part(self, part: WantedPart, findings: Findings, directory: Path, files: list[OutputFile]) -> Part:
-        failure = next((failed for needed, failed in findings.failures.items() if needed == part.needs), None)
+        failure = failure_of(part, findings)
         if not findings.has_picture:
             failure = findings.no_picture
         if failure is not None:
@@ -78,11 +76,13 @@ class AiAnalysisStep(IntelligentStep[AiAnalysisInput, AIAnalysisTemplate]):
 def _rated(findings: Findings) -> Iterator[tuple[float, float, Path]]:
     """How good a cover each picture would be (0 to 100), its time, and its file."""
     looks = findings.looks
-    for index, picture in enumerate(findings.pictures):
+    times = [look.time for look in looks]
+    for index, picture in enumerate(findings.pictures if looks else ()):
         time = index * findings.step
-        if looks:
-            look = min(looks, key=lambda look: abs(look.time - time))
-            yield _beauty(look), time, picture
+        after = min(bisect_left(times, time), len(looks) - 1)
+        before = max(0, after - 1)
+        nearest = looks[before] if time - times[before] <= abs(times[after] - time) else looks[after]
+        yield _beauty(nearest), time, picture
 
 
 def _beauty(look: Look) -> float:

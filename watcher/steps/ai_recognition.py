@@ -9,10 +9,10 @@ from typing import Any
 from watcher.media.extraction import Extraction
 from watcher.model.ai_parts import WantedPart
 from watcher.model.ai_templates import AIRecognitionTemplate, AsrFullTextConfigure, FaceConfigure, WordsConfigure
-from watcher.model.findings import CAPABILITIES, Capability, Failure, Findings, Line, Part, Sight, Utterance
+from watcher.model.findings import Failure, Findings, Line, Part, Sight, Utterance
 from watcher.model.inputs import AiRecognitionInput
 from watcher.model.samples import Person
-from watcher.steps._intelligent import IntelligentStep, runs, seen_persons
+from watcher.steps._intelligent import IntelligentStep, failure_of, runs, seen_persons
 from watcher.steps._keywords import plain, says, spoken_times
 from watcher.steps._subtitle_file import srt, vtt
 from watcher.steps.base import CONTENT_TYPES, OutputFile, StepOutput
@@ -26,9 +26,6 @@ UNSERVED = {
 
 class AiRecognitionStep(IntelligentStep[AiRecognitionInput, AIRecognitionTemplate]):
     """All the parts that the template switches on."""
-
-    def capabilities(self) -> set[Capability]:
-        return {name for name in CAPABILITIES if any(part.needs == name for part in self.parts)}
 
     def language(self) -> str:
         configure = self.template.asr_full_text_configure
@@ -47,7 +44,7 @@ class AiRecognitionStep(IntelligentStep[AiRecognitionInput, AIRecognitionTemplat
     def _part(self, part: WantedPart, findings: Findings, directory: Path, files: list[OutputFile]) -> Part:
         if part.needs in UNSERVED:
             return Part(part.type, failure=Failure("InvalidInput", UNSERVED[part.needs]))
-        failure = next((failed for needed, failed in findings.failures.items() if needed == part.needs), None)
+        failure = failure_of(part, findings)
         if failure is not None:
             return Part(part.type, failure=failure)
         template = self.template

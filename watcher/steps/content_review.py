@@ -9,10 +9,10 @@ from typing import Any
 from watcher.media.extraction import Extraction
 from watcher.model.ai_parts import WantedPart, member_of
 from watcher.model.ai_templates import Check, ContentReviewTemplate
-from watcher.model.findings import CAPABILITIES, Capability, Failure, Findings, Part, SeenPart
+from watcher.model.findings import CAPABILITIES, Failure, Findings, Part, SeenPart
 from watcher.model.inputs import ContentReviewInput
 from watcher.model.samples import Person
-from watcher.steps._intelligent import IntelligentStep, runs, seen_persons
+from watcher.steps._intelligent import IntelligentStep, failure_of, runs, seen_persons
 from watcher.steps._keywords import says, spoken_times
 from watcher.steps.base import StepOutput
 
@@ -31,9 +31,6 @@ ORDER = ("pass", "review", "block")
 class ContentReviewStep(IntelligentStep[ContentReviewInput, ContentReviewTemplate]):
     """All the checks that the template switches on."""
 
-    def capabilities(self) -> set[Capability]:
-        return {name for name in CAPABILITIES if any(part.needs == name for part in self.parts)}
-
     def extraction(self, step: float) -> Extraction:
         wanted = self.capabilities()
         return Extraction(step if wanted - {"speech"} else 0.0, "speech" in wanted)
@@ -45,7 +42,7 @@ class ContentReviewStep(IntelligentStep[ContentReviewInput, ContentReviewTemplat
     def _part(self, part: WantedPart, findings: Findings) -> Part:
         rate = 0.0 if part.needs == "speech" else round(1 / findings.step, 3)
         facts = {"sample_rate": rate, "duration": round(findings.duration, 3)}
-        failure = next((failed for needed, failed in findings.failures.items() if needed == part.needs), None)
+        failure = failure_of(part, findings)
         if part.needs not in CAPABILITIES:
             failure = Failure("InvalidInput", f"nothing in this version reviews {part.type}; switch it off")
         if failure is not None:

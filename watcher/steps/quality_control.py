@@ -8,7 +8,7 @@ from typing import Any
 from watcher.media.extraction import Extraction
 from watcher.model.ai_parts import unsupported
 from watcher.model.ai_templates import QualityControlItem, QualityControlTemplate
-from watcher.model.findings import Capability, Failure, Findings, Part
+from watcher.model.findings import Failure, Findings, Part
 from watcher.model.inputs import QualityControlInput
 from watcher.steps import _detectors as detectors
 from watcher.steps._chart import chart
@@ -27,9 +27,6 @@ class QualityControlStep(IntelligentStep[QualityControlInput, QualityControlTemp
     def items(self) -> list[QualityControlItem]:
         """What to look for."""
         return [item for item in self.template.quality_control_item_set if item.switch == "ON"]
-
-    def capabilities(self) -> set[Capability]:
-        return {"codes"} if any(item.type in CODES for item in self.items) else set()
 
     def extraction(self, step: float) -> Extraction:
         return Extraction(step if self.capabilities() else 0.0, measures=True)

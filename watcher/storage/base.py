@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from watcher.model.objects import ObjectInfo
+from watcher.model.objects import Expected, ObjectInfo, nothing_expected
 
 Progress = Callable[[int], None]
 """Called with the number of bytes moved since the last call."""
@@ -58,14 +58,6 @@ class Page:
     """Of the text of its entries, where there is one."""
     same: bool = False
     """The digest is the one expected, so that ``infos`` were not read."""
-
-
-Expected = Callable[[str], tuple[bytes, str] | None]
-"""The digest, and the last key, of the page behind a key, as it was an earlier time; None where that is not known."""
-
-
-def nothing_expected(after: str) -> None:
-    """Every page is read."""
 
 
 class Storage(ABC):

@@ -19,9 +19,9 @@ from pydantic import Field
 
 from watcher import aws
 from watcher.errors import ObjectNotFound, PermanentError, TransientError, WatcherError
-from watcher.model.objects import ObjectInfo
+from watcher.model.objects import Expected, ObjectInfo, nothing_expected
 from watcher.storage._listing import ARCHIVED, parsed
-from watcher.storage.base import HEAD, Before, Expected, Page, Progress, Storage, Upload, nothing_expected
+from watcher.storage.base import HEAD, Before, Page, Progress, Storage, Upload
 from watcher.together import together
 
 PART = HEAD
