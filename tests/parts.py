@@ -398,6 +398,28 @@ def workflow(bucket: str, **changes: Any) -> dict[str, Any]:
     return {key: value for key, value in (body | changes).items() if value is not None}
 
 
+@contextlib.contextmanager
+def model_server(respond: Callable[[str, str, bytes], tuple[int, bytes]]) -> Iterator[str]:
+    """A server of models: ``respond`` makes status and body of a path, an authorization and a body; yields its URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            status, answer = respond(self.path, self.headers["Authorization"], body)
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=http.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{http.server_address[1]}/v1"
+    http.shutdown()
+    http.server_close()
+
+
 def make_clip(path: Path, *arguments: str, seconds: float = 3, size: str = "320x180", rate: int = 25) -> Path:
     """A synthetic clip: moving picture with a running clock of colours, and a tone."""
     sources = ["-f", "lavfi", "-i", f"testsrc2=size={size}:rate={rate}", "-f", "lavfi", "-i", "sine=frequency=440"]

@@ -7,9 +7,7 @@ import io
 import json
 import subprocess
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -64,24 +62,15 @@ def server() -> Iterator[tuple[str, list[Any]]]:
     """One that says of red pictures that they are red, and of others that they are blue; or what it is told to say."""
     state: list[Any] = [None]
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            state.append((self.path, self.headers["Authorization"], body["model"]))
-            address = body["messages"][0]["content"][1]["image_url"]["url"]
-            data = base64.b64decode(address.removeprefix("data:image/jpeg;base64,"))
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(json.dumps({"choices": [{"message": {"content": state[0] or _said(data)}}]}).encode())
+    def respond(path: str, authorization: str, body: bytes) -> tuple[int, bytes]:
+        asked = json.loads(body)
+        state.append((path, authorization, asked["model"]))
+        address = asked["messages"][0]["content"][1]["image_url"]["url"]
+        data = base64.b64decode(address.removeprefix("data:image/jpeg;base64,"))
+        return 200, json.dumps({"choices": [{"message": {"content": state[0] or _said(data)}}]}).encode()
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=http.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{http.server_address[1]}/v1", state
-    http.shutdown()
-    http.server_close()
+    with parts.model_server(respond) as url:
+        yield url, state
 
 
 def _said(data: bytes) -> str:

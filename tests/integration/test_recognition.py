@@ -6,10 +6,8 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pysubs2
@@ -276,31 +274,19 @@ async def test_a_model_that_needs_too_much_memory(strongest: Containment, folder
 
 # A server of models.
 
-Answer = Callable[[dict[str, Any]], tuple[int, bytes]]
-
 
 @pytest.fixture
 def server() -> Iterator[tuple[str, list[Any]]]:
     """One that speaks OpenAI's protocol; what it answers, and what it was asked."""
     state: list[Any] = [None]
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            state.append((self.path, self.headers["Authorization"], body))
-            status, answer = state[0]
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write(answer)
+    def respond(path: str, authorization: str, body: bytes) -> tuple[int, bytes]:
+        state.append((path, authorization, body))
+        status, answer = state[0]
+        return status, answer
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=http.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{http.server_address[1]}/v1", state
-    http.shutdown()
-    http.server_close()
+    with parts.model_server(respond) as url:
+        yield url, state
 
 
 async def test_a_server_of_models(workbench: Bench, server: tuple[str, list[Any]], story: Path) -> None:
