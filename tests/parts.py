@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, TypeVar
@@ -276,6 +276,8 @@ class Daemon:
         for number, body in enumerate(workflows):
             self.write_workflow(f"{number}.yaml", body)
         self.log = root / "daemon.log"
+        self.database = root / "watcher.db"
+        """The state's file."""
         self._process: subprocess.Popen[bytes] | None = None
 
     def write_settings(self, settings: dict[str, Any]) -> None:
@@ -287,20 +289,18 @@ class Daemon:
         (self.root / "workflows" / name).write_text(yaml.safe_dump(body))
 
     @property
-    def database(self) -> Path:
-        """The state's file."""
-        return self.root / "watcher.db"
-
-    @property
     def process(self) -> subprocess.Popen[bytes]:
         """The running process."""
         assert self._process is not None
         return self._process
 
-    def start(self, timeout: float = 30.0, fault: str = "") -> None:
+    def start(
+        self, timeout: float = 30.0, fault: str = "", inside: Sequence[str | Path] = (), **environment: str
+    ) -> None:
         """Start it and wait until it says that it is ready.
 
         ``fault`` is Python that runs in the daemon before anything else: how a test has it die at a certain line.
+        ``inside`` is the command of another program that runs it, ``environment`` what it has besides.
         """
         address = str(self.root / "notify.sock")
         with contextlib.suppress(FileNotFoundError):
@@ -310,6 +310,7 @@ class Daemon:
             ready.settimeout(0.1)
             self._process = subprocess.Popen(
                 [
+                    *inside,
                     sys.executable,
                     "-c",
                     f"{fault}\nfrom watcher.cli import main\nmain()",
@@ -320,7 +321,7 @@ class Daemon:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                env={**os.environ, "NOTIFY_SOCKET": address, "WATCHER_LOG__LEVEL": "debug"},
+                env={**os.environ, "NOTIFY_SOCKET": address, "WATCHER_LOG__LEVEL": "debug", **environment},
             )
 
             def is_ready() -> bool:

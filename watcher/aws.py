@@ -6,8 +6,10 @@ directories only never needs it.
 
 from __future__ import annotations
 
+import time
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from pydantic import Field, SecretStr
@@ -127,6 +129,8 @@ _REFUSED = {
     "401", "403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken",
     "RequestTimeTooSkewed", "AuthFailure", "InvalidClientTokenId", "AccountProblem", "AllAccessDisabled",
 }  # fmt: skip
+_SKEW = 300.0
+"""Seconds by which clocks may differ before requests are refused for it; AWS takes fifteen minutes."""
 _GONE = {
     "NoSuchBucket": "the bucket does not exist",
     "AWS.SimpleQueueService.NonExistentQueue": "the queue does not exist",
@@ -156,7 +160,20 @@ def translated(error: Exception, what: str) -> WatcherError:
     if code in _SUPERSEDED or status == 412:
         return ObjectSuperseded(f"{what} was overwritten since it was seen")
     if code in _REFUSED or status in (401, 403):
-        return AccessRefused(f"{what}: {message}; check the key pair, its permissions and this machine's clock")
+        return AccessRefused(f"{what}: {message}; {_what_to_check(response)}")
     if status in (429, 500, 502, 503, 504) or status == 0 or code in ("SlowDown", "RequestTimeout"):
         return TransientError(f"{what}: {message}")
     return PermanentError(f"{what}: {message}")
+
+
+def _what_to_check(response: dict[str, Any]) -> str:
+    """What a person can do about a refusal; a wrong clock is told by the time that the answer names."""
+    headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    try:
+        ahead = time.time() - parsedate_to_datetime(headers["date"]).timestamp()
+    except (KeyError, TypeError, ValueError):
+        return "check the key pair, its permissions and this machine's clock"
+    if abs(ahead) < _SKEW:
+        return "check the key pair and its permissions"
+    way = "ahead of" if ahead > 0 else "behind"
+    return f"this machine's clock is {timedelta(seconds=round(abs(ahead)))} {way} the service's; set it"

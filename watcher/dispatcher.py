@@ -210,8 +210,11 @@ class Dispatcher:
             await self._waiting.put(delivery, found)
 
     async def take(self, events: Sequence[ObjectEvent]) -> Tally:
-        """Look at events and commit them, at once; raises TransientError when a storage does not answer."""
-        found = await self.verifier.verify(events, self.in_force())
+        """Look at events and commit them, at once; raises TransientError when a storage does not answer.
+
+        What is known is decided again: a person asked for it.
+        """
+        found = await self.verifier.verify(events, self.in_force(), again=True)
         return await self._intake(found.candidates, (), found.unready)
 
     async def _commit_groups(self) -> None:
@@ -264,6 +267,9 @@ class Dispatcher:
             if told:
                 self.counters.delay[info.storage] = max(0.0, time.time() - info.last_modified)
         tally.fresh = []
+        for info in tally.endless:
+            _log.error("a chain of workflows is too long, see `watcher quarantine list`", object=info.uri)
+        tally.endless = []
         for item in found:
             tally.duplicate += item.duplicate
             tally.stale += item.stale
@@ -282,7 +288,7 @@ class Dispatcher:
         while True:
             due: float | None = None
             try:
-                due = await self._state.unready.next_due()
+                due = await self._state.unready.next_due(time.time())
                 if due is not None and not await self.leads("unready"):
                     due = None  # another daemon looks
                 if due is not None and due <= time.time():
@@ -340,6 +346,9 @@ class SourceMemory:
 
     async def unknown(self, infos: Sequence[ObjectInfo]) -> list[ObjectInfo]:
         return await self._state.ledger.unknown(infos)
+
+    async def keys(self, storage: str, after: str, limit: int) -> list[str]:
+        return await self._state.ledger.keys(storage, after, limit)
 
     async def merge(self, part: Part, infos: Sequence[ObjectInfo], began: int, *, confirm: bool) -> Merged:
         return await self._state.ledger.merge(part, infos, began, confirm=confirm)

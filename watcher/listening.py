@@ -6,17 +6,24 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from watcher import log
 
 if TYPE_CHECKING:
     from aiohttp import web
 
     Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
+_log = log.get("listening")
+
 FIRST_REQUEST = 20.0
 """Seconds within which a connection has to say what it wants."""
 CONNECTIONS = 1000
 """At the same time; more are closed at once."""
+RENEWAL = 30.0
+"""Seconds between two looks at the files of a certificate."""
 
 
 def host_and_port(listen: str) -> tuple[str, int]:
@@ -38,6 +45,44 @@ async def read_body(request: web.BaseRequest, largest: int) -> bytes | None:
             return None
         parts.append(part)
     return b"".join(parts)
+
+
+class Certificate:
+    """How TLS is spoken: with a certificate (chain) and a key in PEM files, which are read anew when they change.
+
+    Connections that are open keep the old one. Raises OSError or ssl.SSLError for files that can't be used.
+    """
+
+    def __init__(self, chain: Path, key: Path | None = None) -> None:
+        self._files = (chain, key)
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._times = self._changed()
+        self.context.load_cert_chain(*self._files)
+
+    def _changed(self) -> list[int]:
+        return [file.stat().st_mtime_ns for file in self._files if file is not None]
+
+    def renew(self) -> bool:
+        """Read the files if they changed; whether they did."""
+        times = self._changed()
+        if times == self._times:
+            return False
+        self.context.load_cert_chain(*self._files)
+        self._times = times
+        return True
+
+    async def follow(self) -> None:
+        """Renew it whenever it changes, until cancelled."""
+        while True:
+            await asyncio.sleep(RENEWAL)
+            try:
+                if await asyncio.to_thread(self.renew):
+                    _log.info("certificate read anew", file=str(self._files[0]))
+            except (OSError, ssl.SSLError) as error:  # half of it may be there: it is looked at again
+                _log.warning(
+                    "a certificate can't be read, the old one stays", file=str(self._files[0]), error=str(error)
+                )
 
 
 class _Refused(asyncio.Protocol):
@@ -71,7 +116,7 @@ class _Doorkeeper:
 
 @asynccontextmanager
 async def listening(
-    handler: Handler, listen: str, *, tls: ssl.SSLContext | None = None, shutdown: float, **options: Any
+    handler: Handler, listen: str, *, tls: Certificate | None = None, shutdown: float, **options: Any
 ) -> AsyncIterator[None]:
     """Hand requests to ``handler`` while the context lasts; raises OSError or OverflowError when that can't be.
 
@@ -88,10 +133,14 @@ async def listening(
     server = web.Server(handle, **options)
     host, port = host_and_port(listen)
     loop = asyncio.get_running_loop()
-    listener = await loop.create_server(_Doorkeeper(server, silent), host, port, ssl=tls)
+    context = tls.context if tls is not None else None
+    listener = await loop.create_server(_Doorkeeper(server, silent), host, port, ssl=context)
+    renewals = asyncio.create_task(tls.follow(), name=f"certificate of {listen}") if tls is not None else None
     try:
         yield
     finally:
+        if renewals is not None:
+            renewals.cancel()
         listener.close()
         await server.shutdown(shutdown)
         await listener.wait_closed()

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import time
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
@@ -28,6 +29,8 @@ _log = log.get("publisher")
 BACK_OFF = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 GIVE_UP_AFTER = 24 * 3600.0
 """Seconds after which an event that could not be delivered is dead, to be retried by hand."""
+GIVE_UP_TRIES = 12
+"""A destination failed at least so often in a row before that: a clock that was set forward gives up nothing."""
 IDLE = 5.0
 LEASE = 400.0
 """Seconds for which one daemon tells a destination: longer than the longest pause."""
@@ -48,6 +51,8 @@ class Publisher:
         self._wake = asyncio.Event()
         self._urls: dict[str, Notifier] = {}
         self._workers: dict[str, asyncio.Task[None]] = {}
+        self._failures: Counter[str] = Counter()
+        """How often each destination failed in a row."""
         self._stack = AsyncExitStack()
         self.progress = 0.0
 
@@ -89,17 +94,12 @@ class Publisher:
 
     async def _drain(self, destination: str) -> None:
         """Send what waits for one destination, in order; ends when nothing is left."""
-        failures = 0
         try:
             while await self._leads(destination) and (pending := await self._state.outbox.next(destination)):
                 for event in pending:
-                    if await self._send(event):
-                        failures = 0
-                        continue
-                    pause = BACK_OFF[min(failures, len(BACK_OFF) - 1)]
-                    failures += 1
-                    await asyncio.sleep(pause)
-                    break
+                    if not await self._send(event):
+                        await asyncio.sleep(BACK_OFF[min(self._failures[destination], len(BACK_OFF)) - 1])
+                        break
         except TransientError as error:  # the state, not the destination: the next look starts a new worker
             _log.error("the outbox can't be used", error=str(error))
 
@@ -121,14 +121,18 @@ class Publisher:
             workflow = str(event.body.get("WorkflowName", ""))
             await notifier.publish(Message(event.event_id, event.task_id, workflow, body))
         except TransientError as error:
-            dead = time.time() - event.create_time > GIVE_UP_AFTER
+            self._failures[event.destination] += 1
+            tries = self._failures[event.destination]
+            dead = tries >= GIVE_UP_TRIES and time.time() - event.create_time > GIVE_UP_AFTER
             await self._state.outbox.failed(event.seq, str(error), dead=dead)
             _log.warning("event not delivered", to=where, task=event.task_id, error=str(error), given_up=dead)
             return dead
         except PermanentError as error:
+            del self._failures[event.destination]
             await self._state.outbox.failed(event.seq, str(error), dead=True)
             _log.error("event refused, given up", to=where, task=event.task_id, error=str(error))
             return True
+        del self._failures[event.destination]
         await self._state.outbox.delivered(event.seq)
         self.progress = time.monotonic()
         return True

@@ -129,7 +129,7 @@ class ApiSettings(_Section):
     listen: Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$")] | None = None
     """Address and port, e.g. ``127.0.0.1:8080``. Put TLS before it, or name a certificate, if it is not loopback."""
     certificate: Path | None = None
-    """A certificate (chain) in PEM form: TLS is spoken."""
+    """A certificate (chain) in PEM form: TLS is spoken. It is read anew when it changes."""
     certificate_key: Path | None = None
     """Its key; unset: in the same file."""
     credentials: list[CredentialSettings] = []

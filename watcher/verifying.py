@@ -106,10 +106,13 @@ class Verifier:
         events: Sequence[ObjectEvent],
         catalog: Catalog,
         before: Mapping[tuple[str, str], Unready] | None = None,
+        *,
+        again: bool = False,
     ) -> Verified:
         """Ask what has to be asked; raises TransientError when a storage does not answer.
 
-        ``before`` are the objects that are looked at because they were not ready before.
+        ``before`` are the objects that are looked at because they were not ready before; ``again`` is for what a
+        person asked for: what is known is looked at, and decided, once more.
         """
         found = Verified()
         known = await self._look_up([place_of(event.storage, event.key) for event in events])
@@ -121,6 +124,7 @@ class Verifier:
                     known.get(place_of(event.storage, event.key), []),
                     (before or {}).get((event.storage, event.key)),
                     found,
+                    again=again,
                 )
                 for event in events
             ),
@@ -129,10 +133,19 @@ class Verifier:
         for outcome in outcomes:
             if outcome is not None:
                 raise outcome
+        if again:
+            found.candidates = [replace(candidate, again=True) for candidate in found.candidates]
         return found
 
     async def _verify(
-        self, event: ObjectEvent, catalog: Catalog, known: list[Known], before: Unready | None, found: Verified
+        self,
+        event: ObjectEvent,
+        catalog: Catalog,
+        known: list[Known],
+        before: Unready | None,
+        found: Verified,
+        *,
+        again: bool,
     ) -> None:
         matches = tuple(catalog.index.match(event.storage, event.key))
         if event.info is not None:
@@ -142,7 +155,7 @@ class Verifier:
         elif not matches or event.key.endswith(FOLDER_MARKS):
             found.ignored += 1
             return
-        elif _is_repeated(event, known):
+        elif not again and _is_repeated(event, known):
             found.duplicate += 1
             return
         elif self._rules.versions == "latest" and overtaken(event.mark, known):

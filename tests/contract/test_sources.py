@@ -8,6 +8,8 @@ import io
 import json
 import os
 import shutil
+import ssl
+import subprocess
 import threading
 import time
 import uuid
@@ -33,6 +35,8 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from tests import parts
+from watcher import listening
+from watcher.dispatcher import SourceMemory
 from watcher.errors import PermanentError, TransientError
 from watcher.model.objects import Merged, ObjectEvent, ObjectInfo, Part
 from watcher.sources import _inotify, amqp, folder, memory, minio_listen, mqtt, s3_poll, sqs, webhook
@@ -42,6 +46,8 @@ from watcher.sources import redis as redis_source
 from watcher.sources._dialects import MAX_BODY
 from watcher.sources._reading import read_message, storages_by_bucket
 from watcher.sources.base import Delivery, Source
+from watcher.state.ledger import TOMBSTONE, Candidate
+from watcher.state.store import State
 from watcher.storage import local, s3
 
 
@@ -60,6 +66,9 @@ class Ledger:
 
     async def unknown(self, infos: Sequence[ObjectInfo]) -> list[ObjectInfo]:
         return [info for info in infos if (info.key, info.identity) not in self.known]
+
+    async def keys(self, storage: str, after: str, limit: int) -> list[str]:
+        return []
 
     async def merge(self, part: Part, infos: Sequence[ObjectInfo], began: int, *, confirm: bool) -> Merged:
         return Merged(await self.unknown(infos))
@@ -431,6 +440,40 @@ async def test_folder_rescans_after_an_overflow(tmp_path: Path, monkeypatch: pyt
     await reader.close()
 
 
+async def test_folder_forgets_what_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two inventories and two weeks after it went; but a directory that lacks almost all is not believed."""
+    root = tmp_path / "root"
+    root.mkdir()
+    storage = local.LocalStorage("b", local.Options(root=root))
+    source = folder.FolderSource("f", folder.Options(storage="b"), {"b": storage})
+    names = [f"{number:03}.mp4" for number in range(60)]
+    for name in names:
+        (root / name).write_bytes(b"x")
+    now = time.time()
+    async with State(tmp_path / "s.db") as state:
+        memory = SourceMemory(state, "f", lambda: None, "")  # type: ignore[arg-type, return-value]
+        infos = [info async for page in storage.list() for info in page]
+        await state.ledger.intake([Candidate(info, ()) for info in infos], now)
+
+        async def known() -> list[str]:
+            return await state.ledger.keys("b", "", 100)
+
+        async def inventories() -> None:
+            for later in (10, 20, TOMBSTONE + 30):
+                monkeypatch.setattr(folder.time, "time", lambda: now + later)  # noqa: B023
+                await source._inventory(memory)
+
+        assert await known() == names
+        (root / "007.mp4").unlink()
+        await inventories()
+        names.remove("007.mp4")
+        assert await known() == names
+        root.rename(tmp_path / "elsewhere")
+        root.mkdir()
+        await inventories()
+        assert await known() == names
+
+
 async def test_folder_works_without_inotify(tmp_path: Path) -> None:
     """Scans alone find everything, a little later."""
     (tmp_path / "root").mkdir()
@@ -541,6 +584,42 @@ async def test_webhook_answers() -> None:
     assert await posting == 200
     case.url = case.url.replace("/hook", "/else")
     assert await case.post(body) == 404
+    await source.aclose()  # type: ignore[attr-defined]
+
+
+async def test_webhook_renews_its_certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When its files change, for the connections that come then; half a file changes nothing."""
+    monkeypatch.setattr(listening, "RENEWAL", 0.05)
+    for name in ("old", "new"):
+        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}", "-days", "2"]
+        command += ["-keyout", f"{name}.key", "-out", f"{name}.crt"]
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+        (tmp_path / f"{name}.pem").write_bytes((tmp_path / f"{name}.key").read_bytes())
+        with (tmp_path / f"{name}.pem").open("ab") as file:
+            file.write((tmp_path / f"{name}.crt").read_bytes())
+    used, port = tmp_path / "used.pem", parts.free_port()
+    shutil.copy(tmp_path / "old.pem", used)
+    options = webhook.Options(listen=f"127.0.0.1:{port}", token=SecretStr("t"), certificate=str(used))
+    source = webhook.WebhookSource("w", options, {}).deliveries(Ledger())
+    await anext(source)
+
+    async def shown() -> bytes:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+        found = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        writer.close()
+        return bytes(found)
+
+    old, new = (ssl.PEM_cert_to_DER_cert((tmp_path / f"{name}.crt").read_text()) for name in ("old", "new"))
+    assert await shown() == old
+    used.write_bytes((tmp_path / "new.pem").read_bytes()[:500])
+    await asyncio.sleep(0.2)
+    assert await shown() == old
+    shutil.copy(tmp_path / "new.pem", used)
+    async with asyncio.timeout(5):
+        while await shown() != new:
+            await asyncio.sleep(0.05)
     await source.aclose()  # type: ignore[attr-defined]
 
 

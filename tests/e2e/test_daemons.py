@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import yaml
 from tests import parts
 from tests.faulty import FaultyStore
 from tests.rig import BUCKET
+from watcher.state import database, schema
 
 QUICK = "import watcher.daemon, watcher.dispatcher\nwatcher.daemon.ALIVE = 2.0\nwatcher.dispatcher.LEASE = 2.0\n"
 
@@ -123,6 +125,49 @@ def test_the_database_goes_away_and_comes_back(pair: Pair, store: FaultyStore, c
     done = pair.finished(6, 60)
     assert len(done) == 6
     assert service.process.poll() is None
+
+
+NEWER = """
+import watcher.state.database as database
+from pathlib import Path
+database._MIGRATIONS = Path({migrations!r})
+database.schema.HEAD = "9999"
+"""
+MIGRATION = """
+import sqlalchemy as sa
+from alembic import op
+revision, down_revision = "9999", {head!r}
+def upgrade():
+    op.add_column("tasks", sa.Column("new_column", sa.Text()))
+    op.create_table("new_table", sa.Column("id", sa.Integer, primary_key=True))
+"""
+
+
+def test_a_newer_version_joins(pair: Pair, store: FaultyStore, clip: Path, tmp_path: Path) -> None:
+    """D22: its migration adds to the tables while an older one works with them; the older one goes on until it ends,
+    and says why it does not start again."""
+    older, newer = pair.daemons
+    migrations = tmp_path / "migrations"
+    shutil.copytree(Path(database.__file__).parent / "migrations", migrations)
+    (migrations / "versions" / "9999_newer.py").write_text(MIGRATION.format(head=schema.HEAD))
+    older.start(fault=QUICK)
+    data = clip.read_bytes()
+    for number in range(16):
+        store.put(BUCKET, f"in/{number:02}.mp4", data, notify=number % 3)
+    pair.finished(2)
+    newer.start(fault=QUICK + NEWER.format(migrations=str(migrations)))
+    assert pair.query("select version_num from alembic_version") == [("9999",)]
+    for number in range(16, 24):
+        store.put(BUCKET, f"in/{number:02}.mp4", data, notify=number % 3)
+    done = pair.finished(24, 90)
+    assert len({row[1] for row in done}) == 2, "both did some"
+    assert not any(row[3] for row in done)
+    assert older.stop() == 0
+    with pytest.raises(AssertionError, match="was made by a newer version of watcher"):
+        older.start(fault=QUICK)
+    store.put(BUCKET, "in/after.mp4", data)
+    pair.finished(25)
+    assert pair.query("select count(*) from tasks") == [(25,)]
 
 
 def test_a_database_that_is_not_there(pair: Pair) -> None:

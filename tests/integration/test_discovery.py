@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ from watcher import backfilling
 from watcher.backfilling import Backfiller
 from watcher.model.objects import Merged, ObjectInfo, Part
 from watcher.sources import webhook
+from watcher.sources._reading import read_message
 from watcher.sources.s3_poll import S3PollSource
 from watcher.state import unready
 from watcher.state.backfills import Backfill
@@ -186,6 +188,24 @@ async def test_d7_own_outputs(both: Discovery) -> None:
     assert both.dispatcher.counters.tally.own_output == 2
 
 
+async def test_d7_a_chain_that_is_too_long(both: Discovery) -> None:
+    """Workflows that feed each other on purpose stop at the hop budget: kept for a person, told of, not started."""
+    await both.apply(AcceptOutputs=True)
+    both.store.put(BUCKET, "third.mp4", metadata={"watcher-lineage": "1,2"})
+    both.store.put(BUCKET, "fourth.mp4", metadata={"watcher-lineage": "1,2,3"})
+    await both.drained()
+    await both.swept()
+    assert await both.keys() == ["third.mp4"]
+    (kept,) = await both.state.quarantine.list()
+    assert "fourth.mp4 is the output of 3 workflows in a row" in kept.reason
+    assert "max_hops" in kept.reason
+    again = read_message(kept.body, kept.source, {BUCKET: BUCKET})
+    assert (await both.dispatcher.take(again.events)).tasks == []
+    both.state.ledger._max_hops = 4
+    assert len((await both.dispatcher.take(again.events)).tasks) == 1
+    assert await both.keys() == ["fourth.mp4", "third.mp4"]
+
+
 @pytest.mark.parametrize("skew", [-2 * 86_400.0, 3600.0, 2 * 86_400.0])
 async def test_d8_clocks(store: FaultyStore, tmp_path: Path, skew: float) -> None:
     """The store's clock is wrong, or ours is: what was there before stays there before, what comes starts."""
@@ -271,6 +291,16 @@ async def test_d12_one_slow_one_poisonous(found: Discovery) -> None:
     await found.drained()
     await found.check()
     assert await found.state.quarantine.count() == 1
+
+
+async def test_d13_a_wrong_clock_is_told(store: FaultyStore, tmp_path: Path) -> None:
+    """By how much, when a storage refuses requests for it."""
+    store.skew = -7200
+    store.fail_always["LIST"] = 403, "RequestTimeTooSkewed"
+    async with Discovery(store, tmp_path / "s.db", poll={}) as found:
+        await found.until(lambda: found.dispatcher.troubles)
+        (why,) = found.dispatcher.troubles.values()
+        assert re.search(r"this machine's clock is 2:00:0\d ahead of the service's; set it", why)
 
 
 async def test_d13_one_of_two_buckets_refuses(store: FaultyStore, tmp_path: Path) -> None:
@@ -532,30 +562,6 @@ async def test_crashes_at_any_moment(store: FaultyStore, tmp_path: Path) -> None
     wanted = sorted((key, f"e:{v.etag}:{len(v.data)}:{v.last_modified}") for key, v in store.current(BUCKET))
     assert await found.tasks() == wanted
     await found.crash()
-
-
-async def test_disk_full_and_back(found: Discovery, monkeypatch: pytest.MonkeyPatch) -> None:
-    """D16. Nothing is acknowledged while nothing can be committed; it goes on by itself."""
-    from watcher.errors import TransientError
-
-    intake, broken = found.state.ledger.intake, [True]
-
-    async def failing(*arguments: Any, **named: Any) -> Any:
-        if broken:
-            raise TransientError("database or disk is full")
-        return await intake(*arguments, **named)
-
-    monkeypatch.setattr(found.state.ledger, "intake", failing)
-    for number in range(20):
-        found.store.put(BUCKET, f"{number}.mp4")
-    await found.until(lambda: found.dispatcher.counters.released > 0)
-    assert found.store.deleted == []
-    broken.clear()
-    for message in found.store.queue:
-        message.visible = 0
-    await found.until(lambda: not found.store.queue, 30)
-    await found.settled()
-    await found.check()
 
 
 def backfiller(found: Discovery) -> Backfiller:

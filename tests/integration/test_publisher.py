@@ -16,6 +16,7 @@ from watcher import publisher as module
 from watcher.destinations import describe, destinations_of
 from watcher.errors import PermanentError, TransientError
 from watcher.mps import files
+from watcher.notifiers.base import Message
 from watcher.notifiers.memory import MemoryNotifier, Options
 from watcher.publisher import Publisher
 from watcher.state.store import State
@@ -96,6 +97,32 @@ async def test_a_refused_event_is_dead_and_the_next_goes_on(state: State) -> Non
     assert await state.outbox.revive("t") == 1
     await run(state, a)
     assert [message.event_id for message in a.received] == ["e1", "e0"]
+
+
+async def test_an_old_event_is_given_up_after_many_tries(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that was set forward makes all events look old: one failure then gives nothing up."""
+    monkeypatch.setattr(module, "GIVE_UP_AFTER", -1.0)
+
+    class Away(MemoryNotifier):
+        """Fails so many times."""
+
+        times = 5
+
+        async def publish(self, message: Message) -> None:
+            self.times -= 1
+            self.fail_with = TransientError("away") if self.times >= 0 else None
+            await super().publish(message)
+
+    a = Away("a", Options())
+    for number in range(3):
+        await put(state, number, A)
+    await run(state, a)
+    assert [message.event_id for message in a.received] == ["e0", "e1", "e2"]
+    await put(state, 3, A)
+    await put(state, 4, A)
+    a.times = module.GIVE_UP_TRIES + 1
+    await run(state, a)
+    assert [item.event_id for item in await state.outbox.of_task("t") if item.status == "DEAD"] == ["e3", "e4"]
 
 
 async def test_urls_of_workflows_are_signed(state: State, receiver: parts.HttpReceiver) -> None:

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from watcher import log
 from watcher.api.base import Caller, Rights, Service
 from watcher.errors import ConfigurationError, Problem
-from watcher.listening import host_and_port, listening
+from watcher.listening import Certificate, host_and_port, listening
 from watcher.settings import ApiSettings
 
 _log = log.get("api")
@@ -48,17 +48,14 @@ class Callers:
         return len(self._known)
 
 
-def tls(settings: ApiSettings) -> ssl.SSLContext | None:
+def tls(settings: ApiSettings) -> Certificate | None:
     """How TLS is spoken, where it is; raises ConfigurationError."""
     if settings.certificate is None:
         return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_cert_chain(settings.certificate, settings.certificate_key)
+        return Certificate(settings.certificate, settings.certificate_key)
     except (OSError, ssl.SSLError) as error:
         raise ConfigurationError([Problem("api.certificate", f"can't be used: {error}")]) from None
-    return context
 
 
 def _is_loopback(host: str) -> bool:
@@ -77,20 +74,22 @@ async def serving(service: Service, callers: Callers) -> AsyncIterator[None]:
     # A tenth of a second, for those who serve.
     from watcher.api.server import Api  # noqa: PLC0415
 
-    context = tls(settings)
+    certificate = tls(settings)
     await callers.load()
     api = Api(service, callers.find)
     lines = {"max_line_size": LONGEST_LINE, "max_field_size": LONGEST_LINE}
-    listener = listening(api.handle, settings.listen, tls=context, shutdown=SHUTDOWN, keepalive_timeout=IDLE, **lines)
+    listener = listening(
+        api.handle, settings.listen, tls=certificate, shutdown=SHUTDOWN, keepalive_timeout=IDLE, **lines
+    )
     async with AsyncExitStack() as stack:
         try:
             await stack.enter_async_context(listener)
         except (OSError, OverflowError) as error:
             message = f"{settings.listen} can't be listened on: {error}"
             raise ConfigurationError([Problem("api.listen", message)]) from None
-        scheme = "https" if context is not None else "http"
+        scheme = "https" if certificate is not None else "http"
         _log.info("serving the API", address=f"{scheme}://{settings.listen}", credentials=len(callers))
-        if context is None and not _is_loopback(host_and_port(settings.listen)[0]):
+        if certificate is None and not _is_loopback(host_and_port(settings.listen)[0]):
             _log.warning("the API is not on loopback and speaks no TLS: put a proxy before it, or set api.certificate")
         if not len(callers):
             _log.warning("no credentials: nobody can call the API; make some with `watcher credentials create`")

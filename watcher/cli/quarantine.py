@@ -59,7 +59,8 @@ async def retry(config: Path | None, number: int) -> int:
         for storage in configured.storages.values():
             await stack.enter_async_context(storage)
         options = getattr(configured.sources.get(found.source), "further", {})
-        read = read_message(found.body, found.source, storages_by_bucket(configured.storages, options))
+        by_name = {name: name for name in configured.storages}  # messages of our own name storages
+        read = read_message(found.body, found.source, by_name | storages_by_bucket(configured.storages, options))
         if read.strange:
             console.out.print(f"{number} stays in quarantine: {console.safe(read.strange[0].reason)}")
             return 1

@@ -50,6 +50,9 @@ class Cursor(Protocol):
     async def unknown(self, infos: Sequence[ObjectInfo]) -> list[ObjectInfo]:
         """Those of the object versions that the ledger does not have."""
 
+    async def keys(self, storage: str, after: str, limit: int) -> list[str]:
+        """Keys of a storage that the ledger has, behind one, in their order."""
+
     async def merge(self, part: Part, infos: Sequence[ObjectInfo], began: int, *, confirm: bool) -> Merged:
         """Compare a part of a listing, in the order of keys, with the ledger; see ``Ledger.merge``."""
 

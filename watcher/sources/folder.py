@@ -24,7 +24,7 @@ from pydantic import Field
 
 from watcher import log, plugin
 from watcher.errors import TransientError
-from watcher.model.objects import ObjectEvent, ObjectInfo, file_version
+from watcher.model.objects import ObjectEvent, ObjectInfo, Part, file_version
 from watcher.plugin import Seconds
 from watcher.sources._inotify import Hints, Observer, observe, open_for_writing, stop
 from watcher.sources.base import Bucket, Cursor, Delivery, Outstanding, Source
@@ -34,6 +34,10 @@ _log = log.get("folder")
 BATCH = 500
 LONG_AGO = 3600.0
 """Seconds. A file untouched for this long is complete without being watched for a while."""
+INVENTORY = 86_400.0
+"""Seconds between two comparisons of what is known with what is there, so that the ledger forgets what is not."""
+DOUBT, DOUBT_SHARE = 20, 0.5
+"""A directory that lacks more files than this, and a larger share of what is known, is perhaps not mounted."""
 
 
 class Options(plugin.Options):
@@ -83,6 +87,7 @@ class FolderSource(Source):
         # A pattern that can't match anything stands for an empty list.
         self._ignored = re.compile("|".join(map(fnmatch.translate, options.ignore)) or r"(?!)").match
         self._pending: dict[str, _Pending] = {}
+        self._next_inventory = 0.0
 
     @property
     def root(self) -> Path:
@@ -122,6 +127,7 @@ class FolderSource(Source):
                     _log.warning("hints were lost in a burst, scanning everything", source=self.name)
                 if taken.overflow or time.monotonic() >= next_scan:
                     await self._scan(cursor)
+                    await self._inventory_if_due(cursor)
                     next_scan = time.monotonic() + self._options.rescan
                 for batch in _batches(await asyncio.to_thread(self._settled)):
                     yield Delivery(batch)
@@ -190,6 +196,32 @@ class FolderSource(Source):
             for info in await cursor.unknown(wanted) if wanted else []:
                 old = info.last_modified < long_ago
                 self._pending[info.key] = _Pending(_version(info), now - self._options.settle if old else now)
+
+    async def _inventory_if_due(self, cursor: Cursor) -> None:
+        if time.monotonic() >= self._next_inventory:
+            self._next_inventory = time.monotonic() + INVENTORY
+            await self._inventory(cursor)
+
+    async def _inventory(self, cursor: Cursor) -> None:
+        """Note what is known and not there; what was not there the last time either is forgotten, in the end."""
+        if not await cursor.lead(f"inventory/{self._options.storage}"):
+            return
+        there = gone = 0
+        async for _, found, keys in self._known(cursor):
+            there, gone = there + len(found), gone + len(keys) - len({info.key for info in found})
+        if gone > DOUBT and gone > DOUBT_SHARE * (there + gone):
+            _log.warning("so much is not there that it is not believed", source=self.name, there=there, gone=gone)
+            return
+        began = int(time.time())
+        async for after, found, keys in self._known(cursor):
+            await cursor.merge(Part(self._options.storage, "", after, keys[-1]), found, began, confirm=True)
+
+    async def _known(self, cursor: Cursor) -> AsyncIterator[tuple[str, list[ObjectInfo], list[str]]]:
+        """Pages of the keys that are known: the key before, those files that are there, all keys."""
+        after = ""
+        while keys := await cursor.keys(self._options.storage, after, BATCH):
+            yield after, [info for info in await asyncio.to_thread(lambda: list(map(self._stat, keys))) if info], keys
+            after = keys[-1]
 
     def _wanted(self, key: str) -> bool:
         return not any(map(self._ignored, key.split("/")))

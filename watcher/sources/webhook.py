@@ -11,6 +11,7 @@ import asyncio
 import hmac
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import parse_qs
 
@@ -18,7 +19,7 @@ from pydantic import Field, SecretStr
 
 from watcher import log, plugin
 from watcher.errors import TransientError
-from watcher.listening import listening, read_body
+from watcher.listening import Certificate, listening, read_body
 from watcher.plugin import Seconds
 from watcher.sources._dialects import MAX_BODY
 from watcher.sources._reading import read_message, storages_by_bucket
@@ -34,7 +35,11 @@ class Options(plugin.Options):
     """Takes event notifications that a store (or a function beside it) posts."""
 
     listen: Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$")]
-    """Address and port, e.g. ``127.0.0.1:8091``. Put TLS before it if it is not loopback."""
+    """Address and port, e.g. ``127.0.0.1:8091``. Put TLS before it, or name a certificate, if it is not loopback."""
+    certificate: str | None = None
+    """A certificate (chain) in PEM form: TLS is spoken. It is read anew when it changes."""
+    certificate_key: str | None = None
+    """Its key; unset: in the same file."""
     token: SecretStr
     """What senders prove themselves with: ``Authorization: Bearer …``, or ``?token=…`` in the address."""
     path: str = "/"
@@ -62,12 +67,20 @@ class WebhookSource(Source):
         """A delivery per request."""
         async with AsyncExitStack() as stack:
             try:
-                await stack.enter_async_context(listening(self._handle, self._options.listen, shutdown=1.0))
-            except OSError as error:
+                certificate = self._certificate()
+                listener = listening(self._handle, self._options.listen, tls=certificate, shutdown=1.0)
+                await stack.enter_async_context(listener)
+            except OSError as error:  # ssl.SSLError is one
                 raise TransientError(f"{self._options.listen} can't be listened on: {error}") from error
             yield Delivery(())
             while True:
                 yield await self._found.get()
+
+    def _certificate(self) -> Certificate | None:
+        given = self._options
+        if given.certificate is None:
+            return None
+        return Certificate(Path(given.certificate), Path(given.certificate_key) if given.certificate_key else None)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         from aiohttp import web  # noqa: PLC0415

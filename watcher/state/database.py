@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine, Table, inspect, select, text
+from sqlalchemy import ColumnElement, Connection, Engine, Table, inspect, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError
 
@@ -149,11 +149,30 @@ def _answer(taken: Sequence[tuple[Operation, asyncio.Future[Any]]], outcomes: Se
             future.set_result(result)
 
 
+LONGEST_PAUSE = 3600.0
+"""Seconds: nothing is put off for longer, so that what seems to be was put off before the clock was set back."""
+
+
+def is_due(not_before: ColumnElement[float], now: float) -> ColumnElement[bool]:
+    """Whether something that was put off is to be looked at now."""
+    return (not_before <= now) | (not_before > now + LONGEST_PAUSE)
+
+
 def _create(connection: Connection) -> None:
     """All tables at once: no PostgreSQL is older than the schema of 0004."""
     schema.metadata.create_all(connection)
     for table, (column, first) in schema.FIRST_NUMBERS.items():
         connection.execute(text(f"alter sequence {table}_{column}_seq restart with {first}"))
+
+
+def _how_to_rebuild(error: DBAPIError) -> str:
+    """What to do about a damaged file: an empty one in its place would start everything again, or nothing."""
+    if not any(text in str(error.orig) for text in ("malformed", "not a database")):
+        return ""
+    return (
+        ". Restore it from a backup; or move it away and start: what is in the buckets counts as there before then, "
+        "and `watcher replay STORAGE/ --since TIME` starts what came since"
+    )
 
 
 class Database:
@@ -185,7 +204,7 @@ class Database:
                 old = connection.execute(select(schema.ledger_before.c.id).limit(1)).first()
             self.has_old_ledger = old is not None
         except DBAPIError as error:
-            message = f"{self._backend.where} can't be used as the state: {error.orig}"
+            message = f"{self._backend.where} can't be used as the state: {error.orig}{_how_to_rebuild(error)}"
             raise ConfigurationError([Problem("state", message)]) from None
 
     def _migrate(self, engine: Engine) -> None:

@@ -35,7 +35,7 @@ from watcher.state import schema
 from watcher.state.database import CHUNK, Database, insert_new, upsert
 from watcher.state.meters import CatalogChangedError, changes
 from watcher.state.outputs import lineages
-from watcher.state.quarantine import keep
+from watcher.state.quarantine import chain_too_long, keep
 from watcher.state.unready import Unready, wait
 
 TOMBSTONE = 14 * 86_400
@@ -110,6 +110,8 @@ class Tally:
     found: int = 0
     made: int = 0
     tasks: list[str] = field(default_factory=list)
+    endless: list[ObjectInfo] = field(default_factory=list)
+    """Own outputs that would have gone on in a chain of workflows which is as long as it may be."""
     fresh: list[tuple[bool, ObjectInfo]] = field(default_factory=list)
     """The new versions that match something, each with whether a notification told of it."""
 
@@ -227,6 +229,15 @@ class Ledger:
         settled = not (unknown or missed or back or gone or old)
         return Merged(unknown, len(absent), len(forgotten), settled)
 
+    async def keys(self, storage: str, after: str, limit: int) -> list[str]:
+        """Keys of a storage that are known, behind one, in their order."""
+        table = schema.ledger
+        first = place_of(storage, after) if after else place_of(storage, "")
+        query = select(table.c.place).where(table.c.place > first, table.c.place < _following(place_of(storage, "")))
+        query = query.distinct().order_by(table.c.place).limit(limit)
+        places = await self._database.read(lambda connection: connection.execute(query).scalars().all())
+        return [place[PREFIX:].decode("utf-8", "surrogateescape") for place in places]
+
     async def intake(
         self,
         candidates: Sequence[Candidate],
@@ -281,6 +292,7 @@ class Ledger:
                     known[place].remove(before)
                 known[place].append(after)
         upsert(connection, schema.ledger, list(rows.values()))
+        keep(connection, [chain_too_long(info, self._max_hops) for info in tally.endless], now)
         tally.made = insert_new(connection, schema.tasks, tasks)
         return tally
 
@@ -306,11 +318,10 @@ class Ledger:
             return State.IGNORED
         matches, lineage = candidate.matches, candidate.marker or written
         if lineage is not None:
-            matches = tuple(
-                match
-                for match in matches
-                if match.accepts_outputs and match.workflow_id not in lineage and len(lineage) < self._max_hops
-            )
+            matches = tuple(match for match in matches if match.accepts_outputs and match.workflow_id not in lineage)
+            if matches and len(lineage) >= self._max_hops:
+                tally.endless.append(candidate.info)
+                matches = ()
             if not matches:
                 tally.own_output += 1
                 return State.OWN_OUTPUT
@@ -387,8 +398,8 @@ def _find(found: Places, info: ObjectInfo, place: bytes | None = None) -> Known 
 
 def _reopens(known: Known, candidate: Candidate) -> bool:
     """Whether a version that is known is to be looked at as if it were not."""
-    if candidate.again and candidate.verdict is State.SEEN:
-        return known.state in (State.SEEN, State.EXISTING, State.STALE)
+    if candidate.again and candidate.verdict is State.SEEN:  # whose output it is decides it again
+        return known.state in (State.SEEN, State.EXISTING, State.STALE, State.OWN_OUTPUT)
     if known.state is State.EXISTING:  # there before we looked, but a notification says that it came meanwhile
         return candidate.notified and not candidate.existing
     return known.state is State.ARCHIVED and candidate.verdict is State.SEEN and not candidate.existing

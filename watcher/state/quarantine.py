@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import quote_plus
 
 from sqlalchemy import Connection, delete, func, insert, select
 
-from watcher.model.objects import Strange
+from watcher.model.objects import ObjectInfo, Strange
 from watcher.state import schema
 from watcher.state.database import Database
 
@@ -28,6 +30,17 @@ def keep(connection: Connection, strange: Sequence[Strange], now: float) -> None
     rows = [{"source": item.source, "reason": item.reason, "body": item.body, "heard": now} for item in strange]
     if rows:
         connection.execute(insert(schema.quarantine), rows)
+
+
+def chain_too_long(info: ObjectInfo, hops: int) -> Strange:
+    """An output that would have started one workflow more than may feed each other, as a message that can be retried.
+
+    Its bucket is the storage's name; a retry asks for the version that is there then.
+    """
+    about = {"bucket": {"name": info.storage}, "object": {"key": quote_plus(info.key)}}
+    record = {"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": about}
+    reason = f"{info.uri} is the output of {hops} workflows in a row; raise max_hops if that is meant, and retry"
+    return Strange("chain", reason, json.dumps({"Records": [record]}).encode())
 
 
 class Quarantine:

@@ -21,7 +21,7 @@ from watcher.model.order import Order
 from watcher.model.orders import parse_order
 from watcher.model.task import Status, StepResult, Task, new_task_id
 from watcher.state import schema
-from watcher.state.database import Database, insert_new, upsert
+from watcher.state.database import Database, insert_new, is_due, upsert
 from watcher.state.ledger import Match, task_row
 
 SESSION_WINDOW = 3 * 86_400.0
@@ -408,7 +408,7 @@ def _escape(text: str) -> str:
 
 def _due(now: float) -> ColumnElement[bool]:
     table = schema.tasks
-    return (table.c.status == "WAITING") & ((table.c.not_before <= now) | table.c.abort)
+    return (table.c.status == "WAITING") & (is_due(table.c.not_before, now) | table.c.abort)
 
 
 BY_HAND, JUST_CAME, BACKFILL = LANES = (-1, 0, 1)
@@ -460,7 +460,7 @@ def first_of_each(offline: bool, lane: int, now: float) -> Select[Any]:
     workflow = workflow.union_all(select(following.scalar_subquery()).where(workflow.c.id.is_not(None)))
     head = (
         select(task.c.seq)
-        .where(queue(task), task.c.workflow_id == workflow.c.id, (task.c.not_before <= now) | task.c.abort)
+        .where(queue(task), task.c.workflow_id == workflow.c.id, is_due(task.c.not_before, now) | task.c.abort)
         .order_by(task.c.priority.desc(), task.c.seq)
         .limit(1)
     )

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, case, delete, func, select
 
 from watcher.state import schema
-from watcher.state.database import Database, upsert
+from watcher.state.database import Database, is_due, upsert
 
 PAUSES = (0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0, 900.0)
 """Seconds between two looks at an object that is not there (yet); after the last one it is taken for gone."""
@@ -68,7 +68,7 @@ class UnreadyObjects:
     async def due(self, now: float, limit: int = 200) -> list[Unready]:
         """Those to look at now."""
         table = schema.unready
-        query = select(table).where(table.c.state != "GONE", table.c.not_before <= now).limit(limit)
+        query = select(table).where(table.c.state != "GONE", is_due(table.c.not_before, now)).limit(limit)
         return await self._find(query)
 
     async def of_object(self, storage: str, key: str) -> Unready | None:
@@ -96,10 +96,11 @@ class UnreadyObjects:
 
         return await self._database.read(find)
 
-    async def next_due(self) -> float | None:
+    async def next_due(self, now: float) -> float | None:
         """When there is something to look at; None when there is nothing."""
         table = schema.unready
-        query = select(func.min(table.c.not_before)).where(table.c.state != "GONE")
+        when = case((is_due(table.c.not_before, now), 0.0), else_=table.c.not_before)
+        query = select(func.min(when)).where(table.c.state != "GONE")
         return await self._database.read(lambda connection: connection.execute(query).scalar_one_or_none())
 
     async def remove(self, items: Sequence[Unready]) -> None:
