@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from watcher.model.inputs import (
 )
 from watcher.model.objects import ObjectInfo
 from watcher.model.order import Order
-from watcher.model.samples import KnownPerson, Samples, Word
+from watcher.model.samples import FilmEnds, KnownPerson, Samples, Word
 from watcher.model.task import StepResult, Task
 from watcher.model.unit import Outcome
 from watcher.model.workflow import Workflow
@@ -78,17 +78,20 @@ class Bench:
         )
         self.words: list[Word] = []
         self.persons: list[KnownPerson] = []
+        self.siblings: list[FilmEnds] = []
         self.templates, _ = files.load_templates([preset_directory()])
         self.reports: list[tuple[StepResult, ...]] = []
 
-    def serve(self, **providers: str | tuple[str, dict[str, Any]]) -> None:
-        """Have capabilities served by providers, each given by its type, or by that and its options."""
+    def serve(self, *, readable: Sequence[Path] = (), **providers: str | tuple[str, dict[str, Any]]) -> None:
+        """Have capabilities served by providers, each given by its type, or by that and its options; ``readable`` are
+        the folders of their models."""
         processes: dict[Any, ModelProcess] = {}
         for capability, given in providers.items():
             name, options = (given, {}) if isinstance(given, str) else given
             provider = plugin.implementation("inference", name, Provider)
             processes[capability] = ModelProcess(
-                name, json.dumps(options), self.worker.probe.containment, LIMITS, [self.worker.work.path],
+                name, json.dumps(options), self.worker.probe.containment, LIMITS,
+                [self.worker.work.path, *readable],
                 network=provider.network, stall=30,
             )  # fmt: skip
         self.worker = replace(self.worker, models=Models(processes))
@@ -128,7 +131,7 @@ class Bench:
         """One unit over an object of the bucket, whatever it is to do."""
         info = await self.storage.head(key)
         task = Task("t-1", 7, order, info, "PROCESSING", 0, (), time.time())
-        samples = Samples(tuple(self.words), tuple(self.persons))
+        samples = Samples(tuple(self.words), tuple(self.persons), tuple(self.siblings))
         unit = planning.plan(task, self.templates, self.worker.storages, samples)
         self.registry = Registry()
         return await self.worker.perform(unit, self.registry, self)

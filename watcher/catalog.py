@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from watcher.errors import Problem
-from watcher.model.ai_parts import Needed, unsupported, wanted_parts
+from watcher.model.ai_parts import NO_MODEL, Needed, unsupported, wanted_parts
 from watcher.model.inputs import INTELLIGENT, StepInput
 from watcher.model.order import Order
 from watcher.model.samples import NO_SAMPLES, Samples
@@ -27,11 +27,15 @@ HOW_TO_SERVE: dict[Needed, str] = {
     "speech": "nothing writes down speech; pip install 'watcher[speech]', or name a provider, under ai.speech",
     "nudity": "nothing sees nudity; pip install 'watcher[review]', or name a provider, under ai.nudity",
     "vision": "nothing says what pictures show; name a server in the settings: ai.vision: {type: openai, url: …}",
-    "violence": "nothing that sees violence is part of this version; use a template without it",
+    "violence": "nothing sees violence; name a provider in the settings, under ai.violence: a server or an ONNX file",
     "codes": "nothing finds codes; pip install 'watcher[quality]'",
     "measures": "",
     "faces": "nothing recognises faces; pip install 'watcher[face]', or name a provider, under ai.faces",
-    "translation": "nothing that translates is part of this version; use a template without it",
+    "translation": "nothing translates; name a server in the settings: ai.translation: {type: openai, url: …}",
+    "description": "nothing says what films are about; name a server: ai.description: {type: openai, url: …}",
+    "objects": "nothing finds objects; name a model in the settings: ai.objects: {type: onnx, model: …, classes: …}",
+    "cuts": "nothing finds cuts; pip install 'watcher[analysis]'",
+    "fingerprint": "",
 }
 """What to do when a capability has no provider."""
 
@@ -216,10 +220,11 @@ def _unserved(step: StepInput, settings: Settings, templates: files.Templates, w
     for said in unsupported(template):
         problems.append(Problem(f"{where}{_member(step)}.Definition", f"template {step.definition}: {said}"))
     for part in wanted_parts(template):
-        if part.needs != "measures" and part.needs not in settings.providers:
-            member = wire.to_wire(part.member)
-            message = f"template {step.definition} asks for {member}: {HOW_TO_SERVE[part.needs]}"
-            problems.append(Problem(f"{where}{_member(step)}.Definition", message))
+        for needed in part.all_needs:
+            if needed not in NO_MODEL and needed not in settings.providers:
+                member = wire.to_wire(part.member)
+                message = f"template {step.definition} asks for {member}: {HOW_TO_SERVE[needed]}"
+                problems.append(Problem(f"{where}{_member(step)}.Definition", message))
     return problems
 
 

@@ -156,7 +156,7 @@ def make_models(configured: Settings, contained: Containment, work: WorkRoot) ->
                 json.dumps(chosen.options),
                 contained,
                 limits,
-                [work.path],
+                [work.path, *chosen.files],
                 network=chosen.provider.network,
                 idle=given.idle,
                 stall=given.stall,
@@ -492,6 +492,7 @@ class Daemon:
             with contextlib.suppress(WatcherError):
                 await parts.state.tasks.purge(time.time() - parts.settings.retention.tasks)
                 await parts.state.unready.purge(time.time())
+                await parts.state.fingerprints.purge(time.time() - parts.settings.retention.tasks)
                 await parts.state.tasks.hurry(time.time() - OFFLINE_WAIT)
             await asyncio.sleep(PURGE_INTERVAL)
 

@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from watcher import log
 from watcher.errors import MediaError
-from watcher.media import measures
+from watcher.media import extraction, measures
 from watcher.media.extraction import Extracted
 from watcher.media.inference import ModelProcess
-from watcher.model.findings import (
-    Box,
-    Capability,
-    Code,
-    Failure,
-    Findings,
-    Labelled,
-    Line,
-    SeenFace,
-    SeenPart,
-    Sight,
-    SpokenWord,
-    Utterance,
-)
+from watcher.model import answers
+from watcher.model.ai_parts import Needed
+from watcher.model.findings import Capability, Failure, Findings
 from watcher.model.media_info import MediaInfo
 
 _log = log.get("inference")
+
+THEN: tuple[Capability, ...] = ("description", "translation")
+"""What is asked when the others have answered: it is about what is said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What is to be found. ``samples`` are pictures of faces to look for, by their face id.
+
+    ``language`` is the one that is spoken, empty where nobody said; ``translate_to`` and ``describe_in`` are those that
+    are to be written.
+    """
+
+    wanted: frozenset[Needed]
+    language: str = ""
+    translate_to: frozenset[str] = frozenset()
+    describe_in: frozenset[str] = frozenset()
+    samples: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,144 +47,96 @@ class Models:
     processes: Mapping[Capability, ModelProcess] = field(default_factory=dict)
     step: float = 1.0
 
-    async def find(
-        self,
-        wanted: set[Capability],
-        extracted: Extracted,
-        media: MediaInfo,
-        language: str = "",
-        samples: Mapping[str, Path] | None = None,
-    ) -> Findings:
-        """What there is to find; a capability that fails says why in the findings, and the others go on.
-
-        ``samples`` are pictures of faces to look for, by their face id.
-        """
+    async def find(self, search: Search, extracted: Extracted, media: MediaInfo) -> Findings:
+        """What there is to find; a capability that fails says why in the findings, and the others go on."""
         findings = Findings(media.duration, extracted.step)
         findings.has_picture, findings.has_sound = media.picture is not None, media.sound is not None
         findings.pictures = extracted.pictures
-        if extracted.measures is not None:
-            await asyncio.to_thread(_read_measures, findings, extracted.measures, media)
-        searches: dict[Capability, Callable[[], Awaitable[None]]] = {
-            "text": partial(self._text, findings, extracted),
-            "speech": partial(self._speech, findings, extracted, language),
-            "codes": partial(self._codes, findings, extracted),
-            "vision": partial(self._vision, findings, extracted),
-            "nudity": partial(self._nudity, findings, extracted),
-            "faces": partial(self._faces, findings, extracted, samples or {}),
+        step, scale = extracted.step, extracted.scale
+        ways: dict[Needed, Callable[[], Awaitable[None]]] = {
+            "measures": partial(_read_measures, findings, extracted, media),
+            "fingerprint": partial(_read_fingerprint, findings, extracted),
+            "speech": partial(self._speech, findings, extracted, search.language),
+            "faces": partial(self._faces, findings, extracted, search.samples),
+            "cuts": partial(self._cuts, findings, extracted),
+            "description": partial(self._description, findings, extracted, search.describe_in),
+            "translation": partial(self._translation, findings, search),
         }
 
-        async def search(capability: Capability) -> None:
-            try:
-                await searches[capability]()
-            except MediaError as error:
-                findings.failures[capability] = Failure(error.code, error.message)
+        async def look(capability: Capability) -> None:
+            found = await self._look(capability, extracted)
+            if capability == "text":
+                findings.sights = tuple(answers.sights(found, step, scale))
+            elif capability == "codes":
+                findings.codes = tuple(answers.codes(found, step, scale))
+            elif capability == "vision":
+                findings.labelled = tuple(answers.labelled(found, step))
+            elif capability == "nudity":
+                findings.parts = tuple(answers.parts(found, step, scale))
+            elif capability == "objects":
+                findings.objects = tuple(answers.objects(found, step, scale))
+            else:
+                findings.violence = tuple(answers.objects(found, step, scale))
 
-        await asyncio.gather(*(search(capability) for capability in sorted(wanted)))
+        async def attempt(needed: Needed) -> None:
+            try:
+                await (ways[needed]() if needed in ways else look(needed))  # type: ignore[arg-type]
+            except MediaError as error:
+                findings.failures[needed] = Failure(error.code, error.message)
+
+        await asyncio.gather(*(attempt(needed) for needed in sorted(search.wanted - set(THEN))))
+        await asyncio.gather(*(attempt(needed) for needed in sorted(search.wanted & set(THEN))))
         return findings
 
     async def _ask(self, capability: Capability, request: dict[str, Any]) -> list[dict[str, Any]]:
         process = self.processes.get(capability)
         if process is None:
             raise MediaError("InternalError", f"the settings name no provider of {capability}, under `ai`")
-        return await process.ask(request)
+        return await process.ask({"capability": capability, **request})
 
     async def _look(self, capability: Capability, extracted: Extracted, **more: Any) -> list[dict[str, Any]]:
         """Ask about the pictures."""
-        if not extracted.pictures:
-            raise MediaError(Findings.no_picture.code, Findings.no_picture.message)
+        _require(extracted, extraction.PICTURES, extracted.pictures, Findings.no_picture)
         return await self._ask(capability, {"pictures": [str(path) for path in extracted.pictures], **more})
 
-    async def _text(self, findings: Findings, extracted: Extracted) -> None:
-        found = await self._look("text", extracted)
-        findings.sights = tuple(
-            Sight(
-                round(sight["index"] * extracted.step, 3),
-                tuple(
-                    Line(
-                        str(line["text"]),
-                        float(line["confidence"]),
-                        _scaled(line["box"], extracted.scale),
-                    )
-                    for line in sight["lines"]
-                ),
-            )
-            for sight in found
-        )
-
-    async def _codes(self, findings: Findings, extracted: Extracted) -> None:
-        found = await self._look("codes", extracted)
-        findings.codes = tuple(
-            (
-                round(picture["index"] * extracted.step, 3),
-                tuple(
-                    Code(str(code["kind"]), str(code["text"]), _scaled(code["box"], extracted.scale))
-                    for code in picture["codes"]
-                ),
-            )
-            for picture in found
-        )
-
-    async def _vision(self, findings: Findings, extracted: Extracted) -> None:
-        found = await self._look("vision", extracted)
-        findings.labelled = tuple(
-            Labelled(
-                round(picture["index"] * extracted.step, 3),
-                str(picture["category"]),
-                tuple((str(tag["name"]), float(tag["confidence"])) for tag in picture["tags"]),
-            )
-            for picture in found
-        )
-
-    async def _nudity(self, findings: Findings, extracted: Extracted) -> None:
-        found = await self._look("nudity", extracted)
-        findings.parts = tuple(
-            (
-                round(picture["index"] * extracted.step, 3),
-                tuple(
-                    SeenPart(str(part["name"]), float(part["confidence"]), _scaled(part["box"], extracted.scale))
-                    for part in picture["parts"]
-                ),
-            )
-            for picture in found
-        )
-
     async def _faces(self, findings: Findings, extracted: Extracted, samples: Mapping[str, Path]) -> None:
-        if extracted.pictures and not samples:
-            return  # there is nobody to recognise
         first, *found = await self._look(
             "faces", extracted, samples={name: str(path) for name, path in samples.items()}
         )
         if first["unusable"]:
             _log.warning("samples that do not show exactly one face are not looked for", faces=first["unusable"])
-        findings.faces = tuple(
-            (
-                round(picture["index"] * extracted.step, 3),
-                tuple(
-                    SeenFace(str(near["sample"]), likeness(near["distance"]), _scaled(face["box"], extracted.scale))
-                    for face in picture["faces"]
-                    for near in face["near"]
-                ),
-            )
-            for picture in found
-        )
+        findings.faces = tuple(answers.faces(found, extracted.step, extracted.scale))
 
     async def _speech(self, findings: Findings, extracted: Extracted, language: str) -> None:
-        if extracted.sound is None:
-            raise MediaError("SourceFileError.NoAudioMedia", "the source has no audio stream")
+        _require(extracted, extraction.SOUND, extracted.sound, Findings.no_sound)
         found = await self._ask("speech", {"sound": str(extracted.sound), "language": language})
-        findings.utterances = tuple(
-            Utterance(
-                round(float(said["start"]), 3),
-                round(float(said["end"]), 3),
-                str(said["text"]),
-                float(said["confidence"]),
-                tuple(
-                    SpokenWord(str(w["text"]), round(float(w["start"]), 3), round(float(w["end"]), 3))
-                    for w in said["words"]
-                ),
-            )
-            for said in found
-        )
+        findings.utterances = tuple(answers.utterances(found))
+
+    async def _cuts(self, findings: Findings, extracted: Extracted) -> None:
+        _require(extracted, extraction.MOTION, extracted.motion, Findings.no_picture)
+        found = await self._ask("cuts", {"film": str(extracted.motion)})
+        findings.cuts = tuple(round(float(cut["time"]), 3) for cut in found)
+
+    async def _description(self, findings: Findings, extracted: Extracted, languages: frozenset[str]) -> None:
+        said = [[utterance.start, utterance.text] for utterance in findings.utterances]
+        about = {"step": extracted.step, "duration": findings.duration, "said": said}
+        for language in sorted(languages):
+            (found,) = await self._look("description", extracted, **about, language=language)
+            findings.described[language] = answers.description(found)
+
+    async def _translation(self, findings: Findings, search: Search) -> None:
+        failed = findings.failures.get("speech")
+        if failed is not None:
+            raise MediaError(failed.code, failed.message)
+        texts = [utterance.text for utterance in findings.utterances]
+        if not texts:
+            return
+        for language in sorted(search.translate_to):
+            request = {"texts": texts, "language": language, "source": search.language}
+            found = tuple(str(item["text"]) for item in await self._ask("translation", request))
+            if len(found) != len(texts):
+                raise MediaError("InternalError", f"{len(found)} of {len(texts)} texts were translated")
+            findings.translations[language] = found
 
     async def close(self) -> None:
         """End the processes."""
@@ -186,30 +144,32 @@ class Models:
             await process.close()
 
 
-_LIKENESS = ((0.0, 100.0), (0.5, 95.0), (0.6, 80.0), (0.8, 0.0))
-"""Distances of dlib's network, and what they mean in percent. Its authors tell people apart at 0.6; a film shows many
-faces, so that the model's usual 95 % is a little less."""
+def _require(extracted: Extracted, name: str, found: object, missing: Failure) -> None:
+    """Raise MediaError where something was not taken out of the source: why, or that the source has it not."""
+    failed = extracted.failures.get(name)
+    if failed is None and not found:
+        failed = missing
+    if failed is not None:
+        raise MediaError(failed.code, failed.message)
 
 
-def likeness(distance: float) -> float:
-    """How like two faces are, 0 to 100: a straight line between the points above."""
-    for (near, high), (far, low) in pairwise(_LIKENESS):
-        if distance < far:
-            return round(high - (high - low) * (distance - near) / (far - near), 2)
-    return 0.0
-
-
-def _scaled(box: Sequence[int], scale: tuple[float, float]) -> Box:
-    """A box of a picture as one of the source."""
-    wide, high = scale
-    left, top, right, bottom = (max(0, side) for side in box)
-    return round(left * wide), round(top * high), round(right * wide), round(bottom * high)
-
-
-def _read_measures(findings: Findings, folder: Path, media: MediaInfo) -> None:
+async def _read_measures(findings: Findings, extracted: Extracted, media: MediaInfo) -> None:
+    if not findings.has_picture and not findings.has_sound:
+        return
+    missing = Failure("InternalError", "nothing was measured")
+    _require(extracted, extraction.MEASURES, extracted.measures, missing)
+    folder = extracted.measures
+    assert folder is not None  # noqa: S101  as required
     if media.picture is not None:
-        findings.looks = measures.looks(folder / measures.PICTURE_FILE, (media.picture.width, media.picture.height))
-    findings.loudness = measures.loudness(folder / measures.SOUND_FILE)
+        size = media.picture.width, media.picture.height
+        findings.looks = await asyncio.to_thread(measures.looks, folder / measures.PICTURE_FILE, size)
+    findings.loudness = await asyncio.to_thread(measures.loudness, folder / measures.SOUND_FILE)
+
+
+async def _read_fingerprint(findings: Findings, extracted: Extracted) -> None:
+    _require(extracted, extraction.FINGERPRINT, extracted.fingerprint, Findings.no_sound)
+    assert extracted.fingerprint is not None  # noqa: S101  as required
+    findings.fingerprint = await asyncio.to_thread(extraction.read_fingerprint, extracted.fingerprint)
 
 
 NO_MODELS = Models()

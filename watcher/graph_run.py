@@ -74,8 +74,8 @@ class GraphRun:
             source = waiting[0].reads
             assert source is not None  # noqa: S101
             made = await self._perform(source, [node for node in waiting if node.reads == source])
-            if made.code and source == self.unit.source:
-                outcome = made
+            if source == self.unit.source:
+                outcome = replace(made if made.code else outcome, ends=made.ends or outcome.ends)
         return replace(outcome, results=tuple(self.results), metadata=self.metadata)
 
     def _ready(self) -> list[_Node]:

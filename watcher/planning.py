@@ -32,7 +32,9 @@ def plan(task: Task, templates: Templates, storages: Mapping[str, Storage], samp
         raise MediaError("SourceFileError", f"there is no storage {task.source.storage!r} in the settings")
     steps = tuple(_plan_step(step, order, task, templates, storages) for step in order.steps)
     steps = tuple(
-        replace(step, words=samples.words, persons=samples.persons) if step.spec.kind in INTELLIGENT else step
+        replace(step, words=samples.words, persons=samples.persons, siblings=samples.siblings)
+        if step.spec.kind in INTELLIGENT
+        else step
         for step in steps
     )
     return Unit(task.task_id, task.source, steps, (*task.lineage, task.workflow_id))

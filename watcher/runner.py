@@ -18,7 +18,7 @@ from watcher.executors.base import Executor
 from watcher.graph_run import GraphRun
 from watcher.model.ai_parts import wanted_parts
 from watcher.model.inputs import INTELLIGENT, shown
-from watcher.model.samples import NO_SAMPLES, KnownPerson, Samples, Word
+from watcher.model.samples import NO_SAMPLES, FilmEnds, KnownPerson, Samples, Word
 from watcher.model.task import StepResult, Task, error_number
 from watcher.model.unit import Outcome, Report, Unit
 from watcher.notifiers.base import Notifier
@@ -227,6 +227,8 @@ class Runner:
         _log.debug("task started", attempt=task.attempts)
         async with reporting(live.report, f"progress of {task.task_id}") as report:
             outcome = await self._executor.run(task.task_id, lambda: self._perform(task, unit, report))
+        if outcome.ends is not None:
+            await self._state.fingerprints.keep(task.source.storage, task.source.key, outcome.ends, time.time())
         await self._finish(live, outcome)
 
     async def _samples(self, task: Task) -> Samples:
@@ -246,8 +248,11 @@ class Runner:
             for person in found.items:
                 pictures = [(face.face_id, await self._state.persons.picture(face.face_id)) for face in person.faces]
                 persons.append(KnownPerson(person, tuple((name, data) for name, data in pictures if data)))
+        siblings: tuple[FilmEnds, ...] = ()
+        if any(part.needs == "fingerprint" for part in parts):
+            siblings = await self._state.fingerprints.siblings(task.source.storage, task.source.key)
         files = self.catalog.samples
-        return Samples((*files.words, *words), (*files.persons, *persons))
+        return Samples((*files.words, *words), (*files.persons, *persons), siblings)
 
     async def _perform(self, task: Task, unit: Unit, report: Report) -> Outcome:
         if task.order.graph:

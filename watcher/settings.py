@@ -78,8 +78,11 @@ USUAL: dict[Capability, str] = {
     "codes": "zxing",
     "faces": "dlib",
     "nudity": "nudenet",
+    "cuts": "scenedetect",
 }
 """The provider of a capability where the settings name none."""
+SAME_AS: dict[Capability, Capability] = {"violence": "vision", "description": "vision"}
+"""The capability whose provider serves another one too, where the settings name none for it."""
 
 
 class AiSettings(_Section):
@@ -97,6 +100,16 @@ class AiSettings(_Section):
     """What sees nudity; unset: ``{type: nudenet}``, where it is installed."""
     vision: dict[str, Any] | None = None
     """What says what pictures show: a server, ``{type: openai, url: …, model: …}``."""
+    violence: dict[str, Any] | None = None
+    """What sees violence; unset: what ``vision`` names. Or a model: ``{type: onnx, model: …, classes: …}``."""
+    description: dict[str, Any] | None = None
+    """What says what a film is about; unset: what ``vision`` names."""
+    translation: dict[str, Any] | None = None
+    """What translates what is said: a server, ``{type: openai, url: …, model: …}``."""
+    objects: dict[str, Any] | None = None
+    """What finds objects: a model, ``{type: onnx, model: …, classes: …}``."""
+    cuts: dict[str, Any] | None = None
+    """What finds cuts; unset: ``{type: scenedetect}``, where it is installed."""
     frame_interval: Annotated[Seconds, Field(ge=0.04, le=3600)] = 1.0
     """Time between two pictures that are looked at."""
     memory: Annotated[Bytes, Field(ge=512 * 1024**2)] = 6 * 1024**3
@@ -501,17 +514,22 @@ class _Named:
         ai = self.body.ai
         given: dict[Capability, dict[str, Any] | None] = {name: getattr(ai, name) for name in CAPABILITIES}
         for capability, entry in given.items():
-            wanted = entry if entry is not None else {"type": USUAL[capability]} if capability in USUAL else None
+            wanted = entry if entry is not None else given.get(SAME_AS.get(capability, capability))
+            if wanted is None and capability in USUAL:
+                wanted = {"type": USUAL[capability]}
             chosen = wanted and _options(wanted, f"ai.{capability}", "inference", Provider, self.problems)
             if not wanted or not chosen:
                 continue
             options, provider = chosen
+            paths = {name: self.base / file for name, file in options if isinstance(file, Path)}
+            options = options.model_copy(update=paths)
             problem = provider.problem(options)
             if capability not in provider.serves:
                 problem = f"a provider of type {wanted['type']} does not serve {capability}"
             if not problem:
                 raw = {key: value for key, value in wanted.items() if key != "type"}
-                found[capability] = Chosen(wanted["type"], provider, raw)
+                raw |= {name: str(file) for name, file in paths.items()}
+                found[capability] = Chosen(wanted["type"], provider, raw, tuple(provider.files(options)))
             elif entry is not None:
                 self.problems.append(Problem(f"ai.{capability}", problem))
         return found

@@ -7,43 +7,37 @@ function to report to.
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from watcher import log, plugin
+from watcher import log
 from watcher.errors import MediaError, PermanentError
 from watcher.finding import NO_MODELS, Models
-from watcher.media import chunks, excerpt, extraction, graph, quality, verify
+from watcher.media import chunks, excerpt, graph, quality, verify
 from watcher.media import program as program_runner
-from watcher.media.assets import NO_ASSETS, Assets
 from watcher.media.excerpt import Excerpt
 from watcher.media.ffmpeg import FFmpeg
 from watcher.media.probe import Probe
 from watcher.media.render import WHOLE, Render
-from watcher.media.verify import Produced
 from watcher.media.workdir import WorkRoot
-from watcher.model.ai_parts import wanted_parts
-from watcher.model.inputs import INTELLIGENT, shown
 from watcher.model.media_info import MediaInfo
 from watcher.model.objects import ObjectInfo
-from watcher.model.output_path import Naming
-from watcher.model.resources import NumberFormat
 from watcher.model.task import StepResult
 from watcher.model.unit import Outcome, PlannedStep, Report, Unit
-from watcher.mps import events
 from watcher.opening import Opening
 from watcher.preparing import Preparation
 from watcher.sending import Registry, Sending, Wanted
+from watcher.stepruns import Run, echo, make_step, with_report
 from watcher.steps._encoders import EncoderOptions
 from watcher.steps._intelligent import IntelligentStep
-from watcher.steps.base import CONTENT_TYPES, OutputFile, Step, StepOutput
+from watcher.steps.base import CONTENT_TYPES, OutputFile
 from watcher.storage.base import Storage
 from watcher.together import together
+from watcher.understanding import Understanding
 
 _log = log.get("worker")
 
@@ -58,61 +52,6 @@ MANIFESTS = frozenset(CONTENT_TYPES[extension] for extension in ("m3u8", "mpd", 
 PARALLEL_PUTS = 8
 WORTH_EXCERPT = 500_000_000
 """Pixels of a film, all frames together, that are decoded sooner than an excerpt is cut."""
-
-
-@dataclass(slots=True)
-class _Run:
-    """A step on its way through a unit."""
-
-    planned: PlannedStep
-    step: Step[Any, Any] | None
-    result: StepResult
-    assets: Assets = NO_ASSETS
-    renders: list[Render] = field(default_factory=list)
-    produced: dict[str, Produced] = field(default_factory=dict)
-    output: StepOutput | None = None
-
-    @property
-    def alive(self) -> bool:
-        return self.result.status == "PROCESSING"
-
-    def fail(self, error: Exception) -> None:
-        code = error.code if isinstance(error, MediaError) else "InternalError"
-        self.result = replace(
-            self.result, status="FAIL", code=code, message=str(error), finish_time=time.time(), output=None
-        )
-
-    def judge_parts(self) -> None:
-        """An intelligent sub-task of which no part succeeded has failed; what its parts say stays."""
-        parts = (self.result.output or {}).get("parts", ())
-        if parts and all(part["status"] == "FAIL" for part in parts):
-            first = parts[0]
-            self.result = replace(self.result, status="FAIL", code=first["code"], message=first["message"])
-
-
-def _with_report(step: IntelligentStep[Any, Any], output: StepOutput, directory: Path) -> StepOutput:
-    """With the results as a file beside the others, in the form that events have them."""
-    path = directory / f"{step.name}-report.json"
-    results = events.intelligent_results(step.spec.kind, step.spec.definition, output.item["parts"])
-    path.write_text(json.dumps(results, ensure_ascii=False, indent=1), encoding="utf-8")
-    files = (*output.files, OutputFile(path, step.report_key, CONTENT_TYPES["json"]))
-    item = output.item | {"storage": step.storage, "files": [f"/{file.key}" for file in files]}
-    return StepOutput(files, item)
-
-
-def _name(index: int) -> str:
-    return f"s{index}"
-
-
-def make_step(index: int, planned: PlannedStep, source_key: str, options: EncoderOptions) -> Step[Any, Any]:
-    """The step object of a planned sub-task."""
-    implementation = plugin.implementation("steps", planned.spec.kind, Step)
-    naming = Naming(source_key, planned.directory, planned.spec.definition)
-    number_format = getattr(planned.spec, "object_number_format", None)
-    if number_format is not None:
-        naming = replace(naming, number_format=number_format)
-    step: Step[Any, Any] = implementation(_name(index), planned, naming, options)
-    return step
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,18 +118,17 @@ class _Performance:
         self._taken = {(unit.source.storage, unit.source.key): "the source object"}
         self._metadata: dict[str, Any] | None = None
         now = time.time()
-        self._extraction = _Run(replace(unit.steps[0], words=()), None, StepResult(begin_time=now))
-        """What is taken out of the source for models: made like the outputs of a sub-task, and shared by several."""
+        self._understanding = Understanding(worker.models, unit, directory)
         self._runs = [self._begin(index, planned, now) for index, planned in enumerate(unit.steps)]
 
-    def _begin(self, index: int, planned: PlannedStep, now: float) -> _Run:
+    def _begin(self, index: int, planned: PlannedStep, now: float) -> Run:
         result = StepResult(begin_time=now)
         if planned.problem is not None:
-            run = _Run(planned, None, replace(result, input=_echo(planned, None)))
+            run = Run(planned, None, replace(result, input=echo(planned, None)))
             run.fail(MediaError(*planned.problem))
             return run
         step = make_step(index, planned, self._unit.source.path, self._worker.encoder)
-        return _Run(planned, step, replace(result, input=_echo(planned, step)))
+        return Run(planned, step, replace(result, input=echo(planned, step)))
 
     async def run(self) -> Outcome:
         """The whole of it; nothing that was begun is left behind."""
@@ -213,9 +151,13 @@ class _Performance:
         first = [run for run in self._runs if getattr(run.planned.spec, "publish_first", 0)]
         for batch in filter(None, (first, [run for run in self._runs if run not in first])):
             intelligent = [run for run in batch if run.alive and isinstance(run.step, IntelligentStep)]
-            await self._encode(media, [*batch, self._extraction] if intelligent else batch)
+            understanding = self._understanding
+            await self._encode(media, [*batch, *understanding.extraction] if intelligent else batch)
             await self._run_programs(batch)
-            await self._find(media, intelligent)
+            await understanding.find(intelligent, media)
+            clips = understanding.clips(intelligent, media)
+            await self._encode(media, clips)
+            understanding.hand_over(intelligent, clips)
             await self._worker.storages[self._unit.source.storage].verify(self._unit.source)
             await self._name_outputs(batch)
             await self._changed()
@@ -224,7 +166,8 @@ class _Performance:
 
     async def _outcome(self, code: str = "", message: str = "") -> Outcome:
         await self._changed()
-        return Outcome(tuple(run.result for run in self._runs), code, message, self._metadata)
+        results = tuple(run.result for run in self._runs)
+        return Outcome(results, code, message, self._metadata, self._understanding.ends)
 
     async def _changed(self) -> None:
         await self._report.changed(tuple(run.result for run in self._runs), self._metadata)
@@ -232,7 +175,7 @@ class _Performance:
     def _on_fetched(self, fraction: float) -> None:
         self._progress(FETCHED * fraction, self._runs)
 
-    def _progress(self, percent: float, runs: list[_Run]) -> None:
+    def _progress(self, percent: float, runs: list[Run]) -> None:
         for run in runs:
             if run.alive:
                 run.result = replace(run.result, progress=max(run.result.progress, int(percent)))
@@ -271,41 +214,9 @@ class _Performance:
                     run.renders = run.step.renders(media, run.assets)
                 except MediaError as error:
                     run.fail(error)
-        steps = [run.step for run in self._runs if run.alive and isinstance(run.step, IntelligentStep)]
-        self._extraction.renders = extraction.renders(
-            extraction.merged(step.extraction(worker.models.step) for step in steps), media
-        )
+        self._understanding.plan([run for run in self._runs if run.alive], media)
 
-    async def _find(self, media: MediaInfo, runs: list[_Run]) -> None:
-        """Ask the models once for all intelligent sub-tasks, with what the decode took out of the source for them."""
-        if not runs:
-            return
-        taken = self._extraction
-        if not taken.alive:
-            for run in runs:
-                run.fail(MediaError(taken.result.code, taken.result.message))
-            return
-        steps = [run.step for run in runs if isinstance(run.step, IntelligentStep)]
-        wanted = {capability for step in steps for capability in step.capabilities()}
-        language = next((step.language() for step in steps if step.language()), "")
-        samples = await asyncio.to_thread(self._write_faces, steps) if "faces" in wanted else {}
-        findings = await self._worker.models.find(
-            wanted, extraction.extracted(taken.produced, media), media, language, samples
-        )
-        for step in steps:
-            step.findings = findings
-
-    def _write_faces(self, steps: list[IntelligentStep[Any, Any]]) -> dict[str, Path]:
-        """The pictures of the faces to look for, as files that a model's process can read."""
-        folder = self._directory / "faces"
-        folder.mkdir(exist_ok=True)
-        found: dict[str, Path] = {}
-        for name, data in dict(face for step in steps for person in step.persons for face in person.pictures).items():
-            found[name] = folder / name
-            found[name].write_bytes(data)
-        return found
-
-    async def _run_programs(self, batch: list[_Run]) -> None:
+    async def _run_programs(self, batch: list[Run]) -> None:
         """The commands of the configuration, one after another."""
         for run in batch:
             program = run.step.program() if run.alive and run.step is not None else None
@@ -321,7 +232,7 @@ class _Performance:
                 except MediaError as error:
                     run.fail(error)
 
-    async def _encode(self, media: MediaInfo, batch: list[_Run]) -> None:
+    async def _encode(self, media: MediaInfo, batch: list[Run]) -> None:
         """One process per window; when a merged process fails, its members run again alone."""
         owners = {render.name: run for run in batch for render in run.renders if run.alive}
         groups = graph.groups([render for run in batch if run.alive for render in run.renders])
@@ -333,7 +244,7 @@ class _Performance:
             await self._check(made, owners, media)
 
     async def _encode_group(
-        self, members: list[Render], owners: dict[str, _Run], media: MediaInfo, part: Excerpt | None
+        self, members: list[Render], owners: dict[str, Run], media: MediaInfo, part: Excerpt | None
     ) -> list[Render]:
         """Returns the renders as they were made in the end."""
         runs = [owners[render.name] for render in members]
@@ -391,7 +302,7 @@ class _Performance:
             by_chunks = chunks.Chunked(worker.ffmpeg, worker.probe, media, self._source, self._out, parallel)
             await by_chunks.run(fit, worker.chunks, on_progress)
 
-    async def _encode_alone(self, members: list[Render], owners: dict[str, _Run], media: MediaInfo) -> list[Render]:
+    async def _encode_alone(self, members: list[Render], owners: dict[str, Run], media: MediaInfo) -> list[Render]:
         """Each in a process of its own, and in software what hardware could not do; returns what was run in the end."""
         done: list[Render] = []
         for render in members:
@@ -411,7 +322,7 @@ class _Performance:
                 run.fail(failure)
         return done
 
-    def _attempts(self, render: Render, run: _Run, media: MediaInfo) -> Iterator[Render]:
+    def _attempts(self, render: Render, run: Run, media: MediaInfo) -> Iterator[Render]:
         """The render as it was stated, then the same in software."""
         yield render
         step = run.step
@@ -420,7 +331,7 @@ class _Performance:
             run.renders = step.renders(media, run.assets)
             yield next(item for item in run.renders if item.name == render.name)
 
-    async def _check(self, members: list[Render], owners: dict[str, _Run], media: MediaInfo) -> None:
+    async def _check(self, members: list[Render], owners: dict[str, Run], media: MediaInfo) -> None:
         """Probe every file that was made, all in one child process."""
         living = [render for render in members if owners[render.name].alive]
         files = {render.name: verify.written_files(render, self._out) for render in living}
@@ -441,7 +352,7 @@ class _Performance:
             except MediaError as error:
                 run.fail(error)
 
-    async def _name_outputs(self, batch: list[_Run]) -> None:
+    async def _name_outputs(self, batch: list[Run]) -> None:
         """Give every file its key; two sub-tasks can't write the same object, and none the source."""
         for index, run in enumerate(self._runs):
             if run not in batch or not run.alive or run.step is None:
@@ -450,7 +361,7 @@ class _Performance:
                 produced = [run.produced[render.name] for render in run.renders]
                 run.output = await asyncio.to_thread(run.step.collect, produced, self._out)
                 if isinstance(run.step, IntelligentStep):
-                    run.output = await asyncio.to_thread(_with_report, run.step, run.output, self._out)
+                    run.output = await asyncio.to_thread(with_report, run.step, run.output, self._out)
                 for file in run.output.files:
                     place = (run.planned.storage, file.key)
                     if place in self._taken:
@@ -460,7 +371,7 @@ class _Performance:
             except MediaError as error:
                 run.fail(error)
 
-    async def _publish(self, batch: list[_Run]) -> None:
+    async def _publish(self, batch: list[Run]) -> None:
         living = [run for run in batch if run.alive and run.output is not None]
         objects = [(run.planned.storage, file.key) for run in living if run.output for file in run.output.files]
         if objects:
@@ -479,7 +390,7 @@ class _Performance:
             run.judge_parts()
             await self._changed()
 
-    async def _put_all(self, run: _Run, files: Sequence[OutputFile]) -> None:
+    async def _put_all(self, run: Run, files: Sequence[OutputFile]) -> None:
         """Several at a time; what names other files comes after them, in its order."""
         plain = [file for file in files if file.content_type not in MANIFESTS]
         await together([partial(self._put, run, file) for file in plain], limit=PARALLEL_PUTS)
@@ -487,7 +398,7 @@ class _Performance:
             if file.content_type in MANIFESTS:
                 await self._put(run, file)
 
-    async def _put(self, run: _Run, file: OutputFile) -> None:
+    async def _put(self, run: Run, file: OutputFile) -> None:
         upload = self._sending.take(file.path)
         if upload is not None:
             await upload.finish(file.path, self._registry.written)
@@ -500,18 +411,3 @@ class _Performance:
             token=self._unit.task_id,
             before=self._registry.written,
         )
-
-
-def _echo(planned: PlannedStep, step: Step[Any, Any] | None) -> dict[str, Any]:
-    """The input as the results show it: with the storage, the paths and the numbers that are in force."""
-    echo = shown(planned.spec)
-    if planned.spec.kind in INTELLIGENT:
-        return echo | {"parts": [part.type for part in wanted_parts(planned.template)]}
-    echo["output_storage"] = planned.storage_echo
-    if "object_number_format" in echo:
-        number_format = getattr(planned.spec, "object_number_format", None) or NumberFormat()
-        echo["object_number_format"] = number_format.model_dump()
-    if step is not None:
-        for name, pattern in step.patterns.items():
-            echo[name] = step.naming.echo(pattern, absolute=name == "output_object_path")
-    return echo

@@ -106,3 +106,91 @@ async def test_labels_by_a_server(workbench: Bench, server: tuple[str, list[Any]
             assert found["Cover"]["status"] == "SUCCESS"
     finally:
         await workbench.worker.models.close()
+
+
+SCENES = ("testsrc2=size=640x360:rate=25", "mandelbrot=size=640x360:rate=25:start_scale=1.5",
+          "smptehdbars=size=640x360:rate=25", "life=size=640x360:rate=25:mold=10:ratio=0.2:random_seed=7")  # fmt: skip
+LENGTHS = (5.0, 4.0, 5.0, 6.0)
+CUTS = (5.0, 9.0, 14.0)
+
+
+def scenes(path: Path, sound: str) -> Path:
+    """Four scenes, which meet at ``CUTS``; ``sound`` is a source of it, or nothing."""
+    inputs = [item for scene in SCENES for item in ("-f", "lavfi", "-i", scene)]
+    parts_ = "".join(
+        f"[{n}:v]trim=duration={length},setpts=PTS-STARTPTS,format=yuv420p[v{n}];" for n, length in enumerate(LENGTHS)
+    )
+    graph = parts_ + "".join(f"[v{n}]" for n in range(4)) + "concat=n=4[v]"
+    heard = ["-f", "lavfi", "-i", f"{sound},atrim=duration=20", "-map", "4:a", "-c:a", "aac"] if sound else []
+    command = [
+        parts.FFMPEG,
+        "-v",
+        "error",
+        "-y",
+        *inputs,
+        *heard[:4],
+        "-filter_complex",
+        graph,
+        "-map",
+        "[v]",
+        *heard[4:],
+    ]
+    subprocess.run([*command, "-preset", "ultrafast", "-crf", "24", str(path)], check=True)
+    return path
+
+
+async def test_splitting(workbench: Bench, tmp_path: Path) -> None:
+    """At cuts in a pause of the sound, and at all of them where there is none; to a picture of the small film."""
+    workbench.serve(cuts="scenedetect")
+    try:
+        silent = await analysed(workbench, scenes(tmp_path / "silent.mp4", ""), SegmentConfigure=ON)
+        found = [
+            (s["start_time_offset"], s["end_time_offset"])
+            for s in silent["SegmentRecognition"]["output"]["segment_set"]
+        ]
+        truth = list(zip((0.0, *CUTS), (*CUTS, 20.0), strict=True))
+        print(f"\ncuts: {found}")
+        assert len(found) == len(truth)
+        assert all(
+            abs(a - b) <= 0.1 for one, other in zip(found, truth, strict=True) for a, b in zip(one, other, strict=True)
+        )
+        # A pause at the second and the third cut, and one where there is no cut.
+        quiet = "+".join(f"between(t,{start},{start + 0.6})" for start in (8.7, 13.8, 17.0))
+        sound = f"anoisesrc=amplitude=0.3:seed=3,volume=0:enable='{quiet}'"
+        spoken = await analysed(workbench, scenes(tmp_path / "spoken.mp4", sound), SegmentConfigure=ON)
+        starts = [s["start_time_offset"] for s in spoken["SegmentRecognition"]["output"]["segment_set"]]
+        assert [round(start) for start in starts] == [0, 9, 14]
+        blind = parts.make_clip(tmp_path / "blind.m4a", "-vn", seconds=1)
+        assert (await analysed(workbench, blind, SegmentConfigure=ON))["SegmentRecognition"]["status"] == "FAIL"
+        one = parts.make_clip(tmp_path / "one.mp4", "-frames:v", "1")
+        assert (
+            len((await analysed(workbench, one, SegmentConfigure=ON))["SegmentRecognition"]["output"]["segment_set"])
+            == 1
+        )
+    finally:
+        await workbench.worker.models.close()
+
+
+async def test_highlights(workbench: Bench, tmp_path: Path) -> None:
+    """Where most moves and it is loudest; a clip and a picture of each; none of a film in which nothing stands out."""
+    calm = "color=gray:size=640x360:rate=25,drawbox=x=100+20*sin(t):w=80:h=80:t=fill:color=blue"
+    wild = "life=size=640x360:rate=25:mold=10:ratio=0.4:random_seed=3:life_color=white"
+    graph = f"{calm}[a];{wild}[b];[a][b]overlay=enable='between(t,12,17)':shortest=1,format=yuv420p"
+    sound = "anoisesrc=amplitude=0.02:seed=3,volume=10:enable='between(t,12,17)'"
+    source = tmp_path / "film.mp4"
+    command = [parts.FFMPEG, "-v", "error", "-y", "-f", "lavfi", "-i", graph, "-f", "lavfi", "-i", sound, "-t", "30"]
+    subprocess.run([*command, "-preset", "ultrafast", "-c:a", "aac", str(source)], check=True)
+    found = (await analysed(workbench, source, HighlightConfigure=ON))["Highlight"]
+    assert found["status"] == "SUCCESS", found
+    (highlight,) = found["output"]["highlight_set"]
+    (span,) = highlight["segment_set"]
+    assert abs(span["start_time_offset"] - 12) <= 1
+    assert abs(span["end_time_offset"] - 17) <= 1
+    clip = parts.probe(workbench.path(highlight["highlight_path"]))
+    assert abs(clip["duration"] - highlight["duration"]) < 0.1
+    assert (clip["video"]["codec"], clip["audio"]["codec"]) == ("h264", "aac")
+    with Image.open(workbench.path(highlight["cov_img_path"])) as picture:
+        assert picture.size == (640, 360)
+    calmer = tmp_path / "calm.mp4"
+    subprocess.run([parts.FFMPEG, "-v", "error", "-y", "-f", "lavfi", "-i", calm, "-t", "20", str(calmer)], check=True)
+    assert (await analysed(workbench, calmer, HighlightConfigure=ON))["Highlight"]["output"]["highlight_set"] == []

@@ -18,9 +18,10 @@ from tests import parts
 from tests.truth import CHINESE, LATIN, MONO, SERIF, Speech, Title, distance, film, photographs, recordings, slides
 from tests.workbench import LIMITS, Bench
 from watcher.errors import MediaError
-from watcher.finding import likeness
+from watcher.inference import vosk
 from watcher.media.containment import Containment
 from watcher.media.inference import ModelProcess
+from watcher.model.answers import likeness
 from watcher.model.samples import KnownPerson, Person, Word
 
 TITLES = [
@@ -210,7 +211,7 @@ async def test_each_part_fails_by_itself(served: Bench, folder: Path, story: Pat
     served.template("ai_recognition", 50001, chinese | {"TranslateConfigure": translate})
     found = await recognised(served, story)
     assert "knows English only" in found["AsrFullTextRecognition"]["message"]
-    assert "TranslateConfigure" in found["TransTextRecognition"]["message"]
+    assert "knows English only" in found["TransTextRecognition"]["message"], "there is nothing to be translated"
     assert found["OcrFullTextRecognition"]["status"] == "SUCCESS"
 
 
@@ -339,6 +340,37 @@ async def test_a_server_that_is_away(workbench: Bench, story: Path) -> None:
         assert "Connection refused" in found["AsrFullTextRecognition"]["message"]
     finally:
         await workbench.worker.models.close()
+
+
+@pytest.mark.parametrize("provider", ["faster_whisper", "vosk"])
+async def test_a_network_that_is_broken(workbench: Bench, story: Path, provider: str, tmp_path: Path) -> None:
+    """The real library says no to nonsense; the part fails with a sentence that names the folder."""
+    folder = tmp_path / "network"
+    folder.mkdir()
+    for name in ("model.bin", "config.json", "tokenizer.json", "final.mdl"):
+        (folder / name).write_bytes(b"{}")
+    workbench.serve(speech=(provider, {"model": str(folder)}), readable=[folder])
+    workbench.template("ai_recognition", 50001, {"Name": "n", "AsrFullTextConfigure": {"Switch": "ON"}})
+    try:
+        found = (await recognised(workbench, story))["AsrFullTextRecognition"]
+        assert found["code"] == "InternalError"
+        assert f"the network in {folder} can't be loaded" in found["message"]
+    finally:
+        await workbench.worker.models.close()
+
+
+def test_what_vosk_says() -> None:
+    """Its answer, as its documentation shows it, is an utterance; silence is none."""
+    words = [
+        {"conf": 1.0, "end": 1.11, "start": 0.84, "word": "one"},
+        {"conf": 0.5, "end": 1.5, "start": 1.2, "word": "zero"},
+    ]
+    (said,) = vosk.utterance(json.dumps({"result": words, "text": "one zero"}))
+    assert said == {
+        "start": 0.84, "end": 1.5, "text": "one zero", "confidence": 75.0,
+        "words": [{"text": "one", "start": 0.84, "end": 1.11}, {"text": "zero", "start": 1.2, "end": 1.5}],
+    }  # fmt: skip
+    assert list(vosk.utterance('{"text": ""}')) == []
 
 
 # Faces.

@@ -115,7 +115,7 @@ async def test_portraits_are_not_nude(workbench: Bench, folder: Path) -> None:
     finally:
         await workbench.worker.models.close()
     assert found["Porn"]["output"] == {"confidence": 0.0, "suggestion": "pass", "segment_set": [], "label": ""}
-    assert "nothing in this version reviews Terrorism" in found["Terrorism"]["message"]
+    assert "the settings name no provider of violence" in found["Terrorism"]["message"]
 
 
 @pytest.mark.parametrize(

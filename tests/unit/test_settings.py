@@ -154,7 +154,10 @@ def test_types_are_file_names() -> None:
         "waveform",
     ]
     assert plugin.names("steps") == steps
-    assert plugin.names("inference") == ["dlib", "nudenet", "openai", "pocketsphinx", "rapidocr", "zxing"]
+    assert plugin.names("inference") == [
+        "dlib", "faster_whisper", "nudenet", "onnx", "openai", "pocketsphinx", "rapidocr", "scenedetect", "vosk",
+        "zxing",
+    ]  # fmt: skip
 
 
 def test_every_option_is_described() -> None:

@@ -12,6 +12,7 @@ from watcher.api.base import Action, Body, Call, Rights, Service, decoded, not_t
 from watcher.api.checks import buckets_of
 from watcher.catalog import TemplateFacts
 from watcher.errors import MediaError, Problem
+from watcher.model.ai_templates import OUR_MEMBERS
 from watcher.model.dress import WatermarkTemplate
 from watcher.model.templates import TranscodeTemplate
 from watcher.mps import wire
@@ -31,8 +32,8 @@ _DESCRIBE: dict[str, type[DescribeTemplates]] = {
     "adaptive_dynamic_streaming": DescribeAdaptiveDynamicStreamingTemplates,
 }
 KINDS = ("Preset", "Custom")
-_NOT_SHOWN = ("Encryption", "RecordFormat")
-"""What clients have no place for in an answer: the first is ours, the second is of requests only."""
+_NOT_SHOWN = ("Encryption", "RecordFormat", *OUR_MEMBERS)
+"""What clients have no place for in an answer: all but the second are ours, that one is of requests only."""
 
 
 @dataclass(frozen=True, slots=True)

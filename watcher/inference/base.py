@@ -10,6 +10,7 @@ import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from watcher import plugin
@@ -23,6 +24,8 @@ class Chosen:
     name: str
     provider: type[Provider]
     options: dict[str, Any]
+    files: tuple[Path, ...] = ()
+    """What its process has to read."""
 
 
 class Provider(ABC):
@@ -37,6 +40,11 @@ class Provider(ABC):
 
     def __init__(self, options: Any) -> None:
         self.options = options
+
+    @classmethod
+    def files(cls, options: plugin.Options) -> list[Path]:
+        """The folders and files that its process has to read, besides the libraries."""
+        return []
 
     @classmethod
     def problem(cls, options: plugin.Options) -> str:
@@ -63,4 +71,15 @@ class Provider(ABC):
         ``speech``: the request has ``sound``, the path of a WAV file of 16 000 Hz, one channel, 16 bits, and
         ``language`` (empty: not known); an answer has ``start``, ``end`` (seconds), ``text``, ``confidence`` and
         ``words``, each with ``text``, ``start`` and ``end``.
+        ``vision``: pictures; an answer has an ``index``, a ``category`` and ``tags``, each with ``name`` and
+        ``confidence``; not every picture needs an answer.
+        ``objects`` and ``violence``: pictures; an answer has an ``index`` and ``objects``, each with ``name``,
+        ``confidence`` and a ``box`` (None where nobody knows the place).
+        ``cuts``: the request has ``film``, the path of a small film; an answer has a ``time`` in seconds.
+        ``description``: pictures, ``step`` (seconds between two), ``duration``, ``said`` (pairs of seconds and text)
+        and ``language``; the one answer has ``title``, ``description``, ``keywords``, ``confidence`` and
+        ``paragraphs``, each with ``start``, ``end``, ``title``, ``summary`` and ``keywords``.
+        ``translation``: the request has ``texts``, the ``language`` to translate into and that of the ``source``
+        (empty: not known); an answer for each has its ``text``, in their order.
+        The request's ``capability`` says which one is meant.
         """

@@ -6,17 +6,19 @@ The renders go into the same decode as everything else that a task makes of its 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from array import array
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
 from watcher.media import measures
-from watcher.media.render import Interval, Measures, Picture, Render, Sound, Window, fit
+from watcher.media.render import Interval, Measures, Picture, Render, Sound, Steady, Window, fit
 from watcher.media.verify import Produced
+from watcher.model.findings import Failure
 from watcher.model.media_info import MediaInfo
 
-PICTURES, SOUND, MEASURES = "ai-pictures", "ai-sound", "ai-measures"
+PICTURES, SOUND, MEASURES, MOTION, FINGERPRINT = "ai-pictures", "ai-sound", "ai-measures", "ai-motion", "ai-fingerprint"
 """Names of the renders."""
 LONGEST_SIDE = 1280
 """Pixels of the pictures: letters of a subtitle are read well, and a picture takes a tenth of a second less."""
@@ -24,6 +26,11 @@ MOST_PICTURES = 20_000
 """Of a source for which there would be more, fewer are taken."""
 RATE = 16_000
 """Samples a second, of one channel, that models of speech are trained with."""
+MOTION_RATE, MOTION_WIDTH = Fraction(25, 2), 256
+"""Pictures a second, and pixels, of the small film that cuts are looked for in."""
+PRINTS = 11_025 / (4096 // 3)
+"""Values a second of a fingerprint: chromaprint works at 11 025 Hz, with frames of 4096 samples that overlap by two
+thirds."""
 STEADY = "aresample=async=1:first_pts=0"
 """Fills gaps with silence, so that the place of a sample is its time."""
 
@@ -35,6 +42,8 @@ class Extraction:
     step: float = 0.0
     sound: bool = False
     measures: bool = False
+    motion: bool = False
+    fingerprint: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,10 @@ class Extracted:
     sound: Path | None = None
     measures: Path | None = None
     """The folder of what was measured."""
+    motion: Path | None = None
+    fingerprint: Path | None = None
+    failures: Mapping[str, Failure] = field(default_factory=dict)
+    """Why something could not be taken out, by the name of its render."""
 
 
 def interval(wish: Extraction, media: MediaInfo) -> Interval | None:
@@ -73,14 +86,31 @@ def renders(wish: Extraction, media: MediaInfo) -> list[Render]:
     if wish.sound and media.sound is not None:
         sound = Sound("pcm_s16le", (("c", "pcm_s16le"), ("ar", str(RATE)), ("ac", "1")), (STEADY,))
         found.append(Render(SOUND, Window(), None, (sound,), "sound.wav", muxer=("-f", "wav")))
+    if wish.motion and picture is not None and picture.width and picture.height:
+        small = fit(
+            (float(picture.width * picture.sar), float(picture.height)),
+            MOTION_WIDTH,
+            0,
+            adaptive="close",
+            fill="stretch",
+        )
+        rate = min(MOTION_RATE, picture.fps) if picture.fps else MOTION_RATE
+        video = Picture(
+            Steady(rate), small, "mjpeg", ("-c:v", "mjpeg", "-q:v", "4"), "yuvj420p", tone_map=picture.is_hdr
+        )
+        found.append(Render(MOTION, Window(), video, (), "motion.avi", muxer=("-f", "avi")))
+    if wish.fingerprint and media.sound is not None:
+        sound = Sound("", (("c", "pcm_s16le"), ("ac", "1")), (STEADY,))
+        muxer = ("-f", "chromaprint", "-fp_format", "raw")
+        found.append(Render(FINGERPRINT, Window(), None, (sound,), "sound.fp", muxer=muxer, is_media=False))
     if wish.measures and (media.picture is not None or media.sound is not None):
         what = Measures(measures.PICTURE, measures.SOUND, (measures.PICTURE_FILE, measures.SOUND_FILE))
-        found.append(Render(MEASURES, Window(), what, (), "null", muxer=("-f", "null")))
+        found.append(Render(MEASURES, Window(), what, (), "null", muxer=("-f", "null"), is_media=False))
     return found
 
 
-def extracted(made: dict[str, Produced], media: MediaInfo) -> Extracted:
-    """What the decode has made."""
+def extracted(made: Mapping[str, Produced], failures: Mapping[str, Failure], media: MediaInfo) -> Extracted:
+    """What the decode has made, and what it has not."""
     pictures = made.get(PICTURES)
     sound = made.get(SOUND)
     step, scale = 1.0, (1.0, 1.0)
@@ -91,19 +121,30 @@ def extracted(made: dict[str, Produced], media: MediaInfo) -> Extracted:
         assert source is not None  # noqa: S101
         step = float(video.frames.seconds)
         scale = source.width / video.size.width, source.height / video.size.height
-    measured = made.get(MEASURES)
+    measured, motion, fingerprint = (made.get(name) for name in (MEASURES, MOTION, FINGERPRINT))
     return Extracted(
         pictures.files if pictures is not None else (),
         step,
         scale,
         sound.files[0] if sound is not None else None,
         measured.files[0].parent if measured is not None else None,
+        motion.files[0] if motion is not None else None,
+        fingerprint.files[0] if fingerprint is not None else None,
+        failures,
     )
+
+
+def read_fingerprint(file: Path) -> tuple[int, ...]:
+    """The values of a raw fingerprint; its bytes are in the machine's own order."""
+    values = array("I")
+    data = file.read_bytes()
+    values.frombytes(data[: len(data) // values.itemsize * values.itemsize])
+    return tuple(values)
 
 
 def merged(wishes: Iterable[Extraction]) -> Extraction:
     """What serves all of them: the shortest time between two pictures, and the sound if anybody wants it."""
     found = list(wishes)
     steps = [wish.step for wish in found if wish.step]
-    listened, measured = any(wish.sound for wish in found), any(wish.measures for wish in found)
-    return Extraction(min(steps, default=0.0), listened, measured)
+    flags = ("sound", "measures", "motion", "fingerprint")
+    return Extraction(min(steps, default=0.0), **{flag: any(getattr(wish, flag) for wish in found) for flag in flags})

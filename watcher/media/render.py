@@ -259,6 +259,8 @@ class Render:
     """AES-128 key and vector (hexadecimal) of an HLS output whose segments are encrypted."""
     report: bool = False
     """Whether the output is to be compared with the source, for a quality report."""
+    is_media: bool = True
+    """Whether what comes out can be read back as media; what is not is only for us."""
 
     @property
     def is_pictures(self) -> bool:

@@ -47,7 +47,7 @@ def written_files(render: Render, directory: Path) -> list[Path]:
 
 def probed_files(render: Render, files: list[Path]) -> list[Path]:
     """Those of the files whose facts are needed: every picture, or the one main file."""
-    if isinstance(render.video, Measures):
+    if not render.is_media:
         return []
     return files if render.is_pictures else files[:1]
 
@@ -60,7 +60,7 @@ def check(render: Render, source: MediaInfo, files: list[Path], facts: list[Medi
         if isinstance(found, str):
             raise MediaError("InternalError", f"the output {path.name} can't be read back: {found}")
     media = [found for found in facts if isinstance(found, MediaInfo)]
-    if isinstance(render.video, Measures):
+    if not render.is_media:
         return Produced(render, tuple(files), source)
     if render.is_pictures:
         return _check_pictures(render, source, files, media)

@@ -15,18 +15,30 @@ from watcher.model.ai_templates import (
     ContentReviewTemplate,
     QualityControlTemplate,
 )
+from watcher.model.findings import Capability
 
-Needed = Literal["text", "speech", "codes", "measures", "faces", "nudity", "vision", "violence", "translation"]
-"""Capabilities that parts need; what is not one of :data:`watcher.model.findings.Capability` nothing serves yet."""
+Needed = Capability | Literal["measures", "fingerprint"]
+"""What parts need; the last two come out of the decode itself."""
+NO_MODEL: tuple[Needed, ...] = ("measures", "fingerprint")
 
 
 @dataclass(frozen=True, slots=True)
 class WantedPart:
-    """One thing to look for: the model's name of it, its member of a template, and what it needs."""
+    """One thing to look for: the model's name of it, its member of a template, and what it needs.
+
+    ``also`` is what it cannot do without either; ``uses`` is what makes it better where it is there.
+    """
 
     type: str
     member: str
     needs: Needed
+    also: tuple[Needed, ...] = ()
+    uses: tuple[Needed, ...] = ()
+
+    @property
+    def all_needs(self) -> tuple[Needed, ...]:
+        """Without which it can't be done."""
+        return (self.needs, *self.also)
 
 
 RECOGNITION = (
@@ -35,7 +47,8 @@ RECOGNITION = (
     WantedPart("OcrWordsRecognition", "ocr_words_configure", "text"),
     WantedPart("AsrFullTextRecognition", "asr_full_text_configure", "speech"),
     WantedPart("AsrWordsRecognition", "asr_words_configure", "speech"),
-    WantedPart("TransTextRecognition", "translate_configure", "translation"),
+    WantedPart("TransTextRecognition", "translate_configure", "translation", also=("speech",)),
+    WantedPart("ObjectRecognition", "object_configure", "objects"),
 )
 """Contract templates.md, section 11, and pipelines.md, section 11."""
 
@@ -60,8 +73,12 @@ ANALYSIS = (
     WantedPart("Cover", "cover_configure", "measures"),
     WantedPart("Tag", "tag_configure", "vision"),
     WantedPart("FrameTag", "frame_tag_configure", "vision"),
+    WantedPart("Highlight", "highlight_configure", "measures", uses=("speech",)),
+    WantedPart("SegmentRecognition", "segment_configure", "cuts", also=("measures",)),
+    WantedPart("HeadTailRecognition", "head_tail_configure", "fingerprint"),
+    WantedPart("Description", "description_configure", "description", uses=("speech",)),
 )
-"""Contract templates.md, section 10."""
+"""Contract templates.md, section 10, and pipelines.md, section 10."""
 
 
 def member_of(template: object, path: str) -> object | None:
@@ -112,8 +129,8 @@ def wanted_parts(template: AITemplate | object) -> tuple[WantedPart, ...]:
     """The parts of a template that are switched on, in the order of their results."""
     if isinstance(template, QualityControlTemplate):
         wanted = {item.type for item in template.quality_control_item_set if item.switch == "ON"}
-        needs: Needed = "codes" if wanted & {"QRCode", "BarCode"} else "measures"
-        return (WantedPart("QualityControl", "quality_control_item_set", needs),)
+        also: tuple[Needed, ...] = ("codes",) if wanted & {"QRCode", "BarCode"} else ()
+        return (WantedPart("QualityControl", "quality_control_item_set", "measures", also),)
     known = next((parts for kind, parts in _PARTS.items() if isinstance(template, kind)), ())
     given = ((part, member_of(template, part.member)) for part in known)
     return tuple(part for part, check in given if isinstance(check, Configure | Check) and check.switch == "ON")

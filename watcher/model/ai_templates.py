@@ -115,13 +115,23 @@ class Configure(Value):
     switch: Toggle
 
 
+class DescriptionConfigure(Configure):
+    """``language``: what it is written in, in words that a model understands; empty: that of the film."""
+
+    language: str = Field(default="", max_length=32)
+
+
 class AIAnalysisTemplate(_Named):
-    """Contract templates.md, section 10."""
+    """Contract templates.md, section 10; the last four members are ours: the model has them as presets only."""
 
     classification_configure: Configure | None = None
     tag_configure: Configure | None = None
     cover_configure: Configure | None = None
     frame_tag_configure: Configure | None = None
+    highlight_configure: Configure | None = None
+    segment_configure: Configure | None = None
+    head_tail_configure: Configure | None = None
+    description_configure: DescriptionConfigure | None = None
 
 
 class FaceConfigure(Configure):
@@ -152,8 +162,15 @@ class TranslateConfigure(AsrFullTextConfigure):
     destination_language: str = Field(default="", max_length=16)
 
 
+class ObjectConfigure(Configure):
+    """``label_set``: only objects of these names; none means all. ``score``: the least confidence, in percent."""
+
+    label_set: Labels = ()
+    score: Annotated[float, Field(ge=0, le=100)] = 50.0
+
+
 class AIRecognitionTemplate(_Named):
-    """Contract templates.md, section 11."""
+    """Contract templates.md, section 11; ``object_configure`` is ours: the model has results of it only."""
 
     face_configure: FaceConfigure | None = None
     ocr_full_text_configure: Configure | None = None
@@ -161,6 +178,7 @@ class AIRecognitionTemplate(_Named):
     asr_full_text_configure: AsrFullTextConfigure | None = None
     asr_words_configure: WordsConfigure | None = None
     translate_configure: TranslateConfigure | None = None
+    object_configure: ObjectConfigure | None = None
 
 
 PICTURE_ITEMS = (
@@ -226,6 +244,11 @@ class QualityControlTemplate(Value):
     record_format: Literal["", "PNG"] = ""
     strategy: QualityControlStrategy | None = None
 
+
+OUR_MEMBERS = (
+    "HighlightConfigure", "SegmentConfigure", "HeadTailConfigure", "DescriptionConfigure", "ObjectConfigure",
+)  # fmt: skip
+"""Members of templates that the model does not have."""
 
 AITemplate = ContentReviewTemplate | AIAnalysisTemplate | AIRecognitionTemplate | QualityControlTemplate
 

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 Box = tuple[int, int, int, int]
-Capability = Literal["text", "speech", "codes", "faces", "nudity", "vision"]
+Capability = Literal[
+    "text", "speech", "codes", "faces", "nudity", "vision", "violence", "objects", "cuts", "description", "translation"
+]
 """What a model can do: read what is on the screen, write down what is said, find codes, recognise faces, see nudity,
-say what a picture shows."""
+say what a picture shows, see violence, find objects, find cuts, tell what a film is about, translate what is said."""
 CAPABILITIES: tuple[Capability, ...] = get_args(Capability)
 
 
@@ -78,6 +80,37 @@ class SeenPart:
     name: str
     confidence: float
     box: Box
+
+
+@dataclass(frozen=True, slots=True)
+class SeenObject:
+    """Something in a picture that has a name; ``box`` is None where nobody knows the place."""
+
+    name: str
+    confidence: float
+    box: Box | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """A part of a film, and what it is about."""
+
+    start: float
+    end: float
+    title: str
+    summary: str
+    keywords: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a film is about."""
+
+    title: str
+    text: str
+    keywords: tuple[str, ...]
+    confidence: float
+    paragraphs: tuple[Paragraph, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +186,27 @@ class Findings:
     """Of bodies, by the time of the picture."""
     labelled: tuple[Labelled, ...] = ()
     """Some of the pictures, at regular times."""
+    objects: tuple[tuple[float, tuple[SeenObject, ...]], ...] = ()
+    """By the time of the picture."""
+    violence: tuple[tuple[float, tuple[SeenObject, ...]], ...] = ()
+    """By the time of the picture; the names are labels of the model."""
+    cuts: tuple[float, ...] = ()
+    """When another picture begins, from one moment to the next."""
+    translations: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """By language: one text for each utterance."""
+    described: dict[str, Description] = field(default_factory=dict)
+    """By the language that it is written in."""
+    fingerprint: tuple[int, ...] = ()
+    """Of the sound, by chromaprint, :data:`watcher.media.extraction.PRINTS` values a second."""
     pictures: tuple[Path, ...] = ()
     """The files of the pictures, each ``step`` after the one before."""
     looks: tuple[Look, ...] = ()
     loudness: tuple[Loudness, ...] = ()
     has_picture: bool = False
     has_sound: bool = False
-    failures: dict[Capability, Failure] = field(default_factory=dict)
+    failures: dict[str, Failure] = field(default_factory=dict)
+    """By capability, or ``measures`` or ``fingerprint``, which need no model."""
+    no_sound: ClassVar[Failure] = Failure("SourceFileError.NoAudioMedia", "the source has no audio stream")
     no_picture: ClassVar[Failure] = Failure("SourceFileError.NoVideoMedia", "the source has no video stream")
 
 

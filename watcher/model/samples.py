@@ -65,11 +65,21 @@ class KnownPerson:
 
 
 @dataclass(frozen=True, slots=True)
+class FilmEnds:
+    """The fingerprints of the sound at a film's beginning and end, and its length in seconds."""
+
+    head: tuple[int, ...]
+    tail: tuple[int, ...]
+    duration: float
+
+
+@dataclass(frozen=True, slots=True)
 class Samples:
-    """Words and persons to look for."""
+    """Words and persons to look for, and other films of the same directory."""
 
     words: tuple[Word, ...] = ()
     persons: tuple[KnownPerson, ...] = ()
+    siblings: tuple[FilmEnds, ...] = ()
 
 
 NO_SAMPLES = Samples()

@@ -9,7 +9,7 @@ from watcher.model.ai_templates import AITemplate
 from watcher.model.dress import Watermark, WatermarkInput
 from watcher.model.inputs import StepInput
 from watcher.model.objects import ObjectInfo
-from watcher.model.samples import KnownPerson, Word
+from watcher.model.samples import FilmEnds, KnownPerson, Word
 from watcher.model.task import StepResult
 from watcher.model.templates import Template
 
@@ -33,6 +33,8 @@ class PlannedStep:
     """The words that an intelligent task looks for."""
     persons: tuple[KnownPerson, ...] = ()
     """The persons it looks for."""
+    siblings: tuple[FilmEnds, ...] = ()
+    """Other films of the same directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ class Outcome:
     code: str = ""
     message: str = ""
     metadata: dict[str, Any] | None = None
+    ends: FilmEnds | None = None
+    """What other films of the directory may have in common with it, where that was asked for."""
 
 
 class Report(Protocol):

@@ -22,7 +22,7 @@ from sqlalchemy import (
     false,
 )
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest migration. Kept here so that a start without migrations needs no Alembic."""
 
 metadata = MetaData()
@@ -273,6 +273,17 @@ quarantine = Table(
     Column("body", LargeBinary, nullable=False),
     Column("heard", Float, nullable=False),
     sqlite_autoincrement=True,
+)
+
+fingerprints = Table(
+    "fingerprints",  # of the sound of films, for what those of a directory have in common
+    metadata,
+    Column("directory", LargeBinary, primary_key=True),  # as a place in the ledger
+    Column("name", LargeBinary, primary_key=True),
+    Column("head", LargeBinary, nullable=False),
+    Column("tail", LargeBinary, nullable=False),
+    Column("duration", Float, nullable=False),
+    Column("made", Float, nullable=False),
 )
 
 FIRST_NUMBERS = {"workflows": ("id", 10_001), "templates": ("definition", 900_001)}

@@ -11,6 +11,7 @@ from watcher.state.backfills import Backfills
 from watcher.state.credentials import Credentials
 from watcher.state.cursors import Cursors
 from watcher.state.database import Backend, Database
+from watcher.state.fingerprints import Fingerprints
 from watcher.state.leases import Leases
 from watcher.state.ledger import Ledger
 from watcher.state.meters import Meters
@@ -39,6 +40,7 @@ class State:
         self.words = Words(self.database)
         self.persons = Persons(self.database)
         self.quarantine = Quarantine(self.database)
+        self.fingerprints = Fingerprints(self.database)
         self.credentials = Credentials(self.database)
         self.cursors = Cursors(self.database)
         self.unready = UnreadyObjects(self.database)

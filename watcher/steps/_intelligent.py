@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from watcher.media.assets import Assets
 from watcher.media.extraction import Extraction
 from watcher.media.render import Render
 from watcher.media.verify import Produced
-from watcher.model.ai_parts import WantedPart, wanted_parts
+from watcher.model.ai_parts import Needed, WantedPart, wanted_parts
 from watcher.model.ai_templates import AITemplate
-from watcher.model.findings import CAPABILITIES, Box, Capability, Failure, Findings, SeenFace
+from watcher.model.findings import Box, Failure, Findings, SeenFace
 from watcher.model.inputs import StepInput
 from watcher.model.media_info import MediaInfo
-from watcher.model.samples import KnownPerson, Person
+from watcher.model.samples import FilmEnds, KnownPerson, Person
 from watcher.steps.base import Step, StepOutput
 
 I = TypeVar("I", bound=StepInput)  # noqa: E741
 T = TypeVar("T", bound=AITemplate)
 V = TypeVar("V")
 
+_PICTURED: frozenset[Needed] = frozenset(
+    {"text", "codes", "faces", "nudity", "vision", "violence", "objects", "description"}
+)
+"""What is looked for in pictures."""
 REPORT_PATH = "{inputName}_{kind}_{definition}.{format}"
 
 
@@ -63,14 +67,22 @@ def seen_persons(
 
 
 def failure_of(part: WantedPart, findings: Findings) -> Failure | None:
-    """Why what a part needs found nothing out; None where it did."""
-    return next((failed for needed, failed in findings.failures.items() if needed == part.needs), None)
+    """Why something that a part needs found nothing out; None where all did."""
+    return next((findings.failures[needed] for needed in part.all_needs if needed in findings.failures), None)
 
 
 class IntelligentStep(Step[I, T]):
-    """A sub-task of several parts; one that fails leaves the others alone. ``findings`` are set before ``collect``."""
+    """A sub-task of several parts; one that fails leaves the others alone. ``findings`` are set before ``collect``.
+
+    ``cut`` are the files of its :meth:`clips` by the names of their renders; ``clip_failure`` says why one is missing.
+    """
 
     findings: Findings
+    clip_failure: Failure | None = None
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.cut: dict[str, Path] = {}
 
     def renders(self, media: MediaInfo, assets: Assets) -> list[Render]:
         """None of its own: all such steps of a task share one extraction."""
@@ -86,17 +98,41 @@ class IntelligentStep(Step[I, T]):
         """The key of the results as a file."""
         return self.naming.object_key(REPORT_PATH.replace("{kind}", self.spec.kind), "json")
 
-    def capabilities(self) -> set[Capability]:
-        """What models have to do for it."""
-        return {name for name in CAPABILITIES if any(part.needs == name for part in self.parts)}
+    def needs(self, served: Collection[Needed]) -> set[Needed]:
+        """What has to be found for it, and what makes it better of what is ``served``."""
+        needed = {name for part in self.parts for name in part.all_needs}
+        return needed | {name for part in self.parts for name in part.uses if name in served}
 
-    @abstractmethod
-    def extraction(self, step: float) -> Extraction:
-        """What they have to look at and listen to; ``step`` is the usual time between two pictures, in seconds."""
+    def extraction(self, step: float, needs: Collection[Needed]) -> Extraction:
+        """What has to be taken out of the source; ``step`` is the usual time between two pictures, in seconds."""
+        pictured = not _PICTURED.isdisjoint(needs) or self.shows_pictures()
+        return Extraction(
+            step if pictured else 0.0, "speech" in needs, "measures" in needs, "cuts" in needs, "fingerprint" in needs
+        )
+
+    def shows_pictures(self) -> bool:
+        """Whether pictures are among its results."""
+        return False
 
     def language(self) -> str:
         """The language that is spoken, as the template has it; empty where nobody said."""
         return ""
+
+    def translate_to(self) -> set[str]:
+        """The languages that speech is to be translated into."""
+        return set()
+
+    def describe_in(self) -> set[str]:
+        """The languages that the film is to be described in; an empty one is that of the film."""
+        return set()
+
+    def ends(self) -> FilmEnds | None:
+        """What other films may have in common with this one; None unless it was asked for."""
+        return None
+
+    def clips(self, media: MediaInfo) -> list[Render]:
+        """What is to be cut out of the source because of what was found."""
+        return []
 
     def collect(self, produced: list[Produced], directory: Path) -> StepOutput:
         """Results and files of what was found."""

@@ -1,4 +1,4 @@
-"""Analysis: covers, labels and a class for the whole film (contract pipelines.md, section 10)."""
+"""Analysis: covers, labels, highlights, parts, openings, descriptions (contract pipelines.md, section 10)."""
 
 from __future__ import annotations
 
@@ -9,15 +9,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from watcher.media.extraction import Extraction
+from watcher.media.assets import NO_ASSETS
+from watcher.media.render import Render, Track, Window
 from watcher.model.ai_parts import WantedPart
 from watcher.model.ai_templates import AIAnalysisTemplate
-from watcher.model.findings import Findings, Labelled, Look, Part
+from watcher.model.audio import AudioTemplate
+from watcher.model.findings import Description, Findings, Labelled, Look, Part
 from watcher.model.inputs import AiAnalysisInput
+from watcher.model.media_info import MediaInfo
+from watcher.model.samples import FilmEnds
+from watcher.model.video import VideoTemplate
 from watcher.steps import _detectors as detectors
+from watcher.steps import _openings, _picture, _sound, _stories
 from watcher.steps._intelligent import IntelligentStep, failure_of
 from watcher.steps.base import CONTENT_TYPES, OutputFile, StepOutput
 
+HIGHLIGHT_PATH = "{inputName}_highlight_{definition}_{number}.{format}"
+HIGHEST_CLIP = 720
 COVER_PATH = "{inputName}_cover_{definition}_{number}.{format}"
 MOST_COVERS = 3
 APART = 0.1
@@ -30,8 +38,38 @@ BAD = ("Blur", "LowLighting", "HighLighting", "SolidColorScreen", "BlackScreen",
 class AiAnalysisStep(IntelligentStep[AiAnalysisInput, AIAnalysisTemplate]):
     """All the parts that the template switches on."""
 
-    def extraction(self, step: float) -> Extraction:
-        return Extraction(step, measures=any(part.type == "Cover" for part in self.parts))
+    def shows_pictures(self) -> bool:
+        return not {"Cover", "Highlight", "SegmentRecognition"}.isdisjoint(part.type for part in self.parts)
+
+    def describe_in(self) -> set[str]:
+        configure = self.template.description_configure
+        return {configure.language} if configure is not None and configure.switch == "ON" else set()
+
+    def _wants(self, kind: str) -> bool:
+        return any(part.type == kind for part in self.parts)
+
+    def ends(self) -> FilmEnds | None:
+        if not self._wants("HeadTailRecognition") or not self.findings.fingerprint:
+            return None
+        return _openings.ends(self.findings.fingerprint, self.findings.duration)
+
+    def clips(self, media: MediaInfo) -> list[Render]:
+        """One for each highlight, in H.264 and AAC."""
+        if not self._wants("Highlight") or media.picture is None or "measures" in self.findings.failures:
+            return []
+        video = VideoTemplate(codec="h264", height=min(HIGHEST_CLIP, media.picture.height), resolution_adaptive="close")
+        found: list[Render] = []
+        for number, span in enumerate(_stories.highlights(self.findings)):
+            window = Window(span.start, span.end if span.end < media.duration else None)
+            want = _picture.Want("mp4", self.options, window)
+            picture = _picture.picture(video, media, want, (), NO_ASSETS)
+            sounds = [_sound.encoded(AudioTemplate(codec="aac"), media.sound, (), Track())] if media.sound else []
+            muxer = ("-f", "mp4", "-movflags", "+faststart")
+            found.append(Render(self._clip(number), window, picture, tuple(sounds), "clip.mp4", muxer))
+        return found
+
+    def _clip(self, number: int) -> str:
+        return f"{self.name}-highlight-{number}"
 
     def conclude(self, findings: Findings, directory: Path) -> StepOutput:
         """The result of each part, and the covers."""
@@ -41,18 +79,51 @@ class AiAnalysisStep(IntelligentStep[AiAnalysisInput, AIAnalysisTemplate]):
 
     def _part(self, part: WantedPart, findings: Findings, directory: Path, files: list[OutputFile]) -> Part:
         failure = failure_of(part, findings)
-        if not findings.has_picture:
+        if not findings.has_picture and part.type not in ("HeadTailRecognition", "Description"):
             failure = findings.no_picture
+        if part.type == "Highlight":
+            failure = failure or self.clip_failure
         if failure is not None:
             return Part(part.type, failure=failure)
-        if part.type == "Cover":
-            covers = self._covers(findings, directory, files)
-            return Part(part.type, {"cover_set": covers, "output_storage": self.storage})
-        if part.type == "Classification":
-            return Part(part.type, {"classification_set": list(_classes(findings))})
-        if part.type == "Tag":
-            return Part(part.type, {"tag_set": list(_tags(findings))})
-        return Part(part.type, {"segment_set": list(_frame_tags(findings))})
+        return Part(part.type, self._output(part.type, findings, directory, files))
+
+    def _output(self, kind: str, findings: Findings, directory: Path, files: list[OutputFile]) -> dict[str, Any]:
+        if kind == "Cover":
+            return {"cover_set": self._covers(findings, directory, files), "output_storage": self.storage}
+        if kind == "Classification":
+            return {"classification_set": list(_classes(findings))}
+        if kind == "Tag":
+            return {"tag_set": list(_tags(findings))}
+        if kind == "FrameTag":
+            return {"segment_set": list(_frame_tags(findings))}
+        if kind == "Highlight":
+            return {"highlight_set": list(self._highlights(findings, directory, files)), "output_storage": self.storage}
+        if kind == "SegmentRecognition":
+            return {"segment_set": [_segment(span) for span in _stories.segments(findings)], "abstract": ""}
+        if kind == "HeadTailRecognition":
+            film = _openings.ends(findings.fingerprint, findings.duration)
+            head, tail = _openings.opening(film, self.siblings), _openings.closing(film, self.siblings)
+            return {"head_time_offset": round(head, 2), "tail_time_offset": round(tail, 2)}
+        (language,) = self.describe_in()
+        return {"description_set": [_described(findings.described[language], self.storage)]}
+
+    def _highlights(self, findings: Findings, directory: Path, files: list[OutputFile]) -> Iterator[dict[str, Any]]:
+        for number, span in enumerate(_stories.highlights(findings)):
+            clip = self.cut[self._clip(number)]
+            key = self.naming.object_key(HIGHLIGHT_PATH, "mp4", number=number)
+            files.append(OutputFile(clip, key, CONTENT_TYPES["mp4"]))
+            picture = _stories.nearest_picture(findings, (span.start + span.end) / 2)
+            cover = ""
+            if picture is not None:
+                cover = self.naming.object_key(HIGHLIGHT_PATH, "jpg", number=number)
+                path = directory / f"{self.name}-highlight-{number}.jpg"
+                shutil.copy(picture, path)
+                files.append(OutputFile(path, cover, CONTENT_TYPES["jpg"]))
+            yield {
+                "highlight_path": f"/{key}", "cov_img_path": f"/{cover}" if cover else "",
+                "confidence": span.confidence, "duration": round(span.end - span.start, 3),
+                "segment_set": [_segment(span, "segment_tags")], "highlight_url": "", "cov_img_url": "",
+            }  # fmt: skip
 
     def _covers(self, findings: Findings, directory: Path, files: list[OutputFile]) -> list[dict[str, Any]]:
         """The best pictures that are not next to each other, with the best first."""
@@ -71,6 +142,43 @@ class AiAnalysisStep(IntelligentStep[AiAnalysisInput, AIAnalysisTemplate]):
             files.append(OutputFile(path, key, CONTENT_TYPES["jpg"]))
             covers.append({"cover_path": f"/{key}", "confidence": round(rating, 2)})
         return covers
+
+
+def _segment(span: _stories.Span, *lists: str) -> dict[str, Any]:
+    """A part of the film, as the model has it; members that nothing here knows are empty."""
+    texts = ("title", "summary", "begin_time", "end_time")
+    further = (
+        {name: [] for name in lists}
+        if lists
+        else {"segment_url": "", "cov_img_url": "", "keywords": [], "person_id": ""}
+    )
+    return {
+        "confidence": span.confidence, "start_time_offset": span.start, "end_time_offset": span.end,
+        **dict.fromkeys(texts, ""), **further,
+    }  # fmt: skip
+
+
+def _described(found: Description, storage: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "description": found.text,
+        "confidence": found.confidence,
+        "title": found.title,
+        "keywords": list(found.keywords),
+        "paragraphs": [
+            {
+                "summary": part.summary,
+                "title": part.title,
+                "keywords": list(part.keywords),
+                "start_time_offset": part.start,
+                "end_time_offset": part.end,
+            }
+            for part in found.paragraphs
+        ],
+        "mind_map_url": "",
+        "mind_map_path": "",
+        "subtitle_path": "",
+        "output_storage": storage,
+    }
 
 
 def _rated(findings: Findings) -> Iterator[tuple[float, float, Path]]:

@@ -1,15 +1,21 @@
-"""Recognition: text on the screen, speech, and keywords in both (contract pipelines.md, section 11)."""
+"""Recognition: text on the screen, speech, keywords, persons, objects (contract pipelines.md, section 11)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from watcher.media.extraction import Extraction
 from watcher.model.ai_parts import WantedPart
-from watcher.model.ai_templates import AIRecognitionTemplate, AsrFullTextConfigure, FaceConfigure, WordsConfigure
-from watcher.model.findings import Failure, Findings, Line, Part, Sight, Utterance
+from watcher.model.ai_templates import (
+    AIRecognitionTemplate,
+    AsrFullTextConfigure,
+    FaceConfigure,
+    ObjectConfigure,
+    WordsConfigure,
+)
+from watcher.model.findings import Findings, Line, Part, SeenObject, Sight, Utterance
 from watcher.model.inputs import AiRecognitionInput
 from watcher.model.samples import Person
 from watcher.steps._intelligent import IntelligentStep, failure_of, runs, seen_persons
@@ -18,22 +24,19 @@ from watcher.steps._subtitle_file import srt, vtt
 from watcher.steps.base import CONTENT_TYPES, OutputFile, StepOutput
 
 SUBTITLE_PATH = "{inputName}_speech_{definition}.{format}"
-UNSERVED = {
-    "translation": "nothing that translates is part of this version; switch TranslateConfigure off",
-}
-"""Why a part can't be done, whatever is installed."""
+TRANSLATED_PATH = "{inputName}_translation_{definition}.{format}"
 
 
 class AiRecognitionStep(IntelligentStep[AiRecognitionInput, AIRecognitionTemplate]):
     """All the parts that the template switches on."""
 
     def language(self) -> str:
-        configure = self.template.asr_full_text_configure
-        return configure.source_language if configure is not None else ""
+        given = self.template.asr_full_text_configure, self.template.translate_configure
+        return next((configure.source_language for configure in given if configure and configure.source_language), "")
 
-    def extraction(self, step: float) -> Extraction:
-        wanted = self.capabilities()
-        return Extraction(step if wanted & {"text", "faces"} else 0.0, "speech" in wanted)
+    def translate_to(self) -> set[str]:
+        configure = self.template.translate_configure
+        return {configure.destination_language} if configure is not None and configure.switch == "ON" else set()
 
     def conclude(self, findings: Findings, directory: Path) -> StepOutput:
         """The result of each part, and the subtitles."""
@@ -42,8 +45,6 @@ class AiRecognitionStep(IntelligentStep[AiRecognitionInput, AIRecognitionTemplat
         return StepOutput(tuple(files), {"parts": parts})
 
     def _part(self, part: WantedPart, findings: Findings, directory: Path, files: list[OutputFile]) -> Part:
-        if part.needs in UNSERVED:
-            return Part(part.type, failure=Failure("InvalidInput", UNSERVED[part.needs]))
         failure = failure_of(part, findings)
         if failure is not None:
             return Part(part.type, failure=failure)
@@ -60,11 +61,23 @@ class AiRecognitionStep(IntelligentStep[AiRecognitionInput, AIRecognitionTemplat
         if part.type == "AsrWordsRecognition":
             words = self._words("Recognition.Asr", template.asr_words_configure)
             return Part(part.type, {"result_set": list(_heard_words(words, findings.utterances))})
-        output: dict[str, Any] = {"segment_set": [_spoken(utterance) for utterance in findings.utterances]}
-        output["subtitle_path"] = self._subtitles(
-            findings.utterances, template.asr_full_text_configure, files, directory
+        if part.type == "ObjectRecognition":
+            configured = template.object_configure
+            assert configured is not None  # noqa: S101  else it were no part
+            return Part(part.type, {"result_set": list(_objects(findings, configured))})
+        spoken, translated = findings.utterances, part.type == "TransTextRecognition"
+        configure_ = template.translate_configure if translated else template.asr_full_text_configure
+        segments = [_spoken(utterance) for utterance in spoken]
+        if translated and spoken:
+            assert template.translate_configure is not None  # noqa: S101  else it were no part
+            texts = findings.translations[template.translate_configure.destination_language]
+            segments = [segment | {"trans": text} for segment, text in zip(segments, texts, strict=True)]
+            spoken = tuple(replace(utterance, text=text) for utterance, text in zip(spoken, texts, strict=True))
+        path = TRANSLATED_PATH if translated else SUBTITLE_PATH
+        return Part(
+            part.type,
+            {"segment_set": segments, "subtitle_path": self._subtitles(spoken, configure_, path, files, directory)},
         )
-        return Part(part.type, output)
 
     def _words(self, usage: str, configure: WordsConfigure | None) -> list[str]:
         """The keywords to look for: those of the library for this use, with one of the template's tags if any."""
@@ -95,14 +108,15 @@ class AiRecognitionStep(IntelligentStep[AiRecognitionInput, AIRecognitionTemplat
         self,
         utterances: Sequence[Utterance],
         configure: AsrFullTextConfigure | None,
+        name: str,
         files: list[OutputFile],
         directory: Path,
     ) -> str:
         form = configure.subtitle_format if configure is not None else ""
         if not form:
             return ""
-        key = self.naming.object_key(SUBTITLE_PATH, form)
-        path = directory / f"{self.name}-speech.{form}"
+        key = self.naming.object_key(name, form)
+        path = directory / f"{self.name}-{len(files)}.{form}"
         path.write_text((vtt if form == "vtt" else srt)(utterances), encoding="utf-8")
         files.append(OutputFile(path, key, CONTENT_TYPES[form]))
         return f"/{key}"
@@ -165,6 +179,28 @@ def _stretches(findings: Findings, state: Callable[[Sight], Any]) -> Iterator[tu
             together = []
         if sight is not None:
             together.append(sight)
+
+
+def _objects(findings: Findings, configure: ObjectConfigure) -> Iterator[dict[str, Any]]:
+    """Each kind of object that is seen, with the times; the place is that of the surest one in the first picture."""
+    by_name: dict[str, dict[float, SeenObject]] = {}
+    for time, objects in findings.objects:
+        for thing in objects:
+            if thing.confidence >= configure.score and (not configure.label_set or thing.name in configure.label_set):
+                of_name = by_name.setdefault(thing.name, {})
+                if time not in of_name or thing.confidence > of_name[time].confidence:
+                    of_name[time] = thing
+    for name, seen in sorted(by_name.items()):
+        segments = [
+            {
+                "start_time_offset": start,
+                "end_time_offset": end,
+                "confidence": max(thing.confidence for thing in found),
+                "area_coord_set": list(found[0].box or ()),
+            }
+            for start, end, found in runs([(time, seen.get(time)) for time, _ in findings.objects], findings)
+        ]
+        yield {"name": name, "segment_set": segments}
 
 
 def _spoken(utterance: Utterance) -> dict[str, Any]:

@@ -79,7 +79,7 @@ class Step(ABC, Generic[I, T]):
         self.spec: I = planned.spec  # type: ignore[assignment]
         self.template: T = planned.template  # type: ignore[assignment]
         self.watermarks = planned.watermarks
-        self.words, self.persons = planned.words, planned.persons
+        self.words, self.persons, self.siblings = planned.words, planned.persons, planned.siblings
         self.naming = naming
         self.storage = planned.storage_echo
         self.options = options

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from watcher.media.extraction import Extraction
 from watcher.model.ai_parts import WantedPart, member_of
 from watcher.model.ai_templates import Check, ContentReviewTemplate
-from watcher.model.findings import CAPABILITIES, Failure, Findings, Part, SeenPart
+from watcher.model.findings import Findings, Part, SeenPart
 from watcher.model.inputs import ContentReviewInput
 from watcher.model.samples import Person
 from watcher.steps._intelligent import IntelligentStep, failure_of, runs, seen_persons
@@ -31,10 +30,6 @@ ORDER = ("pass", "review", "block")
 class ContentReviewStep(IntelligentStep[ContentReviewInput, ContentReviewTemplate]):
     """All the checks that the template switches on."""
 
-    def extraction(self, step: float) -> Extraction:
-        wanted = self.capabilities()
-        return Extraction(step if wanted - {"speech"} else 0.0, "speech" in wanted)
-
     def conclude(self, findings: Findings, directory: Path) -> StepOutput:
         """The result of each check."""
         return StepOutput((), {"parts": [self._part(part, findings).as_dict() for part in self.parts]})
@@ -43,8 +38,6 @@ class ContentReviewStep(IntelligentStep[ContentReviewInput, ContentReviewTemplat
         rate = 0.0 if part.needs == "speech" else round(1 / findings.step, 3)
         facts = {"sample_rate": rate, "duration": round(findings.duration, 3)}
         failure = failure_of(part, findings)
-        if part.needs not in CAPABILITIES:
-            failure = Failure("InvalidInput", f"nothing in this version reviews {part.type}; switch it off")
         if failure is not None:
             return Part(part.type, failure=failure, facts=facts)
         check = member_of(self.template, part.member)
@@ -71,6 +64,8 @@ class ContentReviewStep(IntelligentStep[ContentReviewInput, ContentReviewTemplat
         labels = set(getattr(check, "label_set", ()))
         if part.needs == "nudity":
             return _nudity(findings, labels)
+        if part.needs == "violence":
+            return _violence(findings, labels)
         if part.needs == "faces":
             return self._persons(findings, labels, check)
         words = self._words(part)
@@ -136,6 +131,18 @@ def _nudity(findings: Findings, labels: set[str]) -> Iterator[dict[str, Any]]:
             continue
         for start, end, found in runs([(time, worst(parts, label)) for time, parts in findings.parts], findings):
             yield _segment(start, end, max(part.confidence for part in found), label=label)
+
+
+def _violence(findings: Findings, labels: set[str]) -> Iterator[dict[str, Any]]:
+    for label in sorted({thing.name for _, things in findings.violence for thing in things}):
+        if labels and label not in labels:
+            continue
+        seen = [
+            (time, max((x for x in things if x.name == label), key=lambda thing: thing.confidence, default=None))
+            for time, things in findings.violence
+        ]
+        for start, end, found in runs(seen, findings):
+            yield _segment(start, end, max(thing.confidence for thing in found), label=label)
 
 
 def _written(findings: Findings, words: Sequence[str]) -> Iterator[dict[str, Any]]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from watcher.media.extraction import Extraction
 from watcher.model.ai_parts import unsupported
 from watcher.model.ai_templates import QualityControlItem, QualityControlTemplate
 from watcher.model.findings import Failure, Findings, Part
 from watcher.model.inputs import QualityControlInput
 from watcher.steps import _detectors as detectors
 from watcher.steps._chart import chart
-from watcher.steps._intelligent import IntelligentStep
+from watcher.steps._intelligent import IntelligentStep, failure_of
 from watcher.steps.base import OutputFile, StepOutput
 
 CHART_PATH = "{inputName}_quality_{definition}.{format}"
@@ -28,13 +27,12 @@ class QualityControlStep(IntelligentStep[QualityControlInput, QualityControlTemp
         """What to look for."""
         return [item for item in self.template.quality_control_item_set if item.switch == "ON"]
 
-    def extraction(self, step: float) -> Extraction:
-        return Extraction(step if self.capabilities() else 0.0, measures=True)
-
     def conclude(self, findings: Findings, directory: Path) -> StepOutput:
         """One result; what can't be looked for fails all of it, since the model has no place to say so of one item."""
         missing = unsupported(self.template)
-        failure = findings.failures.get("codes") if self.capabilities() and findings.has_picture else None
+        failure = failure_of(self.parts[0], findings)
+        if failure == Findings.no_picture:  # then there are no codes
+            failure = None
         if missing:
             failure = Failure("InvalidInput", missing[0])
         if failure is not None:
