@@ -84,7 +84,7 @@ class Models:
             except MediaError as error:
                 findings.failures[needed] = Failure(error.code, error.message)
 
-        await asyncio.gather(*(attempt(needed) for needed in sorted(search.wanted - set(THEN))))
+        await asyncio.gather(*(attempt(needed) for needed in sorted(search.wanted - {*THEN, "diagnosis"})))
         await asyncio.gather(*(attempt(needed) for needed in sorted(search.wanted & set(THEN))))
         return findings
 

@@ -12,6 +12,8 @@ from typing import Any
 from watcher.errors import MediaError
 from watcher.finding import Models, Search
 from watcher.media import extraction
+from watcher.media.diagnosis import diagnose
+from watcher.media.probe import Probe
 from watcher.model.findings import Failure
 from watcher.model.media_info import MediaInfo
 from watcher.model.samples import FilmEnds
@@ -24,8 +26,9 @@ from watcher.steps._intelligent import IntelligentStep
 class Understanding:
     """See the module. ``directory`` is the unit's own."""
 
-    def __init__(self, models: Models, unit: Unit, directory: Path) -> None:
+    def __init__(self, models: Models, probe: Probe, unit: Unit, directory: Path) -> None:
         self._models = models
+        self._probe = probe
         self._unit = unit
         self._directory = directory
         self.extraction: list[Run] = []
@@ -44,7 +47,7 @@ class Understanding:
         wish = extraction.merged(step.extraction(self._models.step, step.needs(served)) for step in _steps(runs))
         self.extraction = [self._private([render]) for render in extraction.renders(wish, media)]
 
-    async def find(self, runs: Sequence[Run], media: MediaInfo) -> None:
+    async def find(self, runs: Sequence[Run], media: MediaInfo, source: Path) -> None:
         """Ask the models once for all, with what the decode took out of the source."""
         steps = _steps(runs)
         if not steps:
@@ -63,10 +66,29 @@ class Understanding:
             frozenset(language for step in steps for language in step.describe_in()),
             await asyncio.to_thread(self._write_faces, steps) if "faces" in wanted else {},
         )
-        findings = await self._models.find(search, extraction.extracted(made, failures, media), media)
+        extracted = extraction.extracted(made, failures, media)
+        findings, faults = await asyncio.gather(
+            self._models.find(search, extracted, media), self._diagnosed(steps, source, media)
+        )
+        if isinstance(faults, Failure):
+            findings.failures["diagnosis"] = faults
+        else:
+            findings.faults = faults
         for step in steps:
             step.findings = findings
             self.ends = await asyncio.to_thread(step.ends) or self.ends
+
+    async def _diagnosed(
+        self, steps: Sequence[IntelligentStep[Any, Any]], source: Path, media: MediaInfo
+    ) -> dict[str, tuple[float, ...]] | Failure:
+        """The faults of the streams that somebody looks for."""
+        wanted = {kind for step in steps for kind in step.faults()}
+        if not wanted:
+            return {}
+        try:
+            return await diagnose(self._probe, source, media, wanted)
+        except MediaError as error:
+            return Failure(error.code, error.message)
 
     def _write_faces(self, steps: Sequence[IntelligentStep[Any, Any]]) -> dict[str, Path]:
         """The pictures of the faces to look for, as files that a model's process can read."""

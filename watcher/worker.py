@@ -118,7 +118,7 @@ class _Performance:
         self._taken = {(unit.source.storage, unit.source.key): "the source object"}
         self._metadata: dict[str, Any] | None = None
         now = time.time()
-        self._understanding = Understanding(worker.models, unit, directory)
+        self._understanding = Understanding(worker.models, worker.probe, unit, directory)
         self._runs = [self._begin(index, planned, now) for index, planned in enumerate(unit.steps)]
 
     def _begin(self, index: int, planned: PlannedStep, now: float) -> Run:
@@ -154,7 +154,7 @@ class _Performance:
             understanding = self._understanding
             await self._encode(media, [*batch, *understanding.extraction] if intelligent else batch)
             await self._run_programs(batch)
-            await understanding.find(intelligent, media)
+            await understanding.find(intelligent, media, self._source)
             clips = understanding.clips(intelligent, media)
             await self._encode(media, clips)
             understanding.hand_over(intelligent, clips)

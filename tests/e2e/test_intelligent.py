@@ -14,6 +14,7 @@ from tests import parts
 from tests.clients import Fault
 from tests.e2e.test_api import IN, Service, node, service, source, to
 from tests.e2e.test_commands import watcher
+from tests.integration.test_openings import episode
 from tests.truth import Speech, Title, film, photographs, recordings, slides
 
 __all__ = ["service"]
@@ -132,6 +133,38 @@ def test_nodes_of_a_graph(service: Service, story: Path) -> None:
     assert read.OcrFullTextTask.Output.SegmentSet[0].TextSet[0].Text == "Evening News"
     control = results[2].ActivityResItem.QualityControlTask
     assert (control.Status, control.Output.NoVideo) == ("SUCCESS", False)
+
+
+def test_a_series_through_the_api(service: Service, tmp_path: Path) -> None:
+    """The second film of a directory is compared with the first; the presets of the model split and find highlights."""
+    (service.root / "daemon" / "templates").mkdir(parents=True)
+    ours = {"Definition": 50009, "Name": "openings", "HeadTailConfigure": {"Switch": "ON"}}
+    file = service.root / "daemon" / "templates" / "openings.yaml"
+    file.write_text(json.dumps({"AIAnalysisTemplateSet": [ours]}))
+    client = service.start()
+    offsets = []
+    for number, before in ((1, 8.0), (2, 3.0)):
+        episode(service.root / "in" / f"{number}.mp4", number, before=before)
+        asked = client.call(
+            "ProcessMedia", InputInfo=source(f"/{number}.mp4"), OutputStorage=to(), AiAnalysisTask={"Definition": 50009}
+        )["TaskId"]
+        (result,) = service.finished(client, asked)["WorkflowTask"]["AiAnalysisResultSet"]
+        assert result["Type"] == "HeadTailRecognition"
+        offsets.append(result["HeadTailTask"]["Output"]["HeadTimeOffset"])
+    assert offsets[0] == 0
+    assert abs(offsets[1] - 18) <= 0.5
+    for definition, kind in ((26, "Highlight"), (27, "SegmentRecognition")):
+        asked = client.call(
+            "ProcessMedia", InputInfo=source("/1.mp4"), OutputStorage=to(), AiAnalysisTask={"Definition": definition}
+        )["TaskId"]
+        service.finished(client, asked)
+        (typed,) = client.typed("DescribeTaskDetail", TaskId=asked).WorkflowTask.AiAnalysisResultSet
+        assert typed.Type == kind
+        assert {task.Status for task in (typed.HighlightTask, typed.SegmentTask) if task} == {"SUCCESS"}
+    (segment,) = typed.SegmentTask.Output.SegmentSet
+    assert (segment.StartTimeOffset, round(segment.EndTimeOffset)) == (0.0, 75)
+    shown = client.call("DescribeAIAnalysisTemplates", Definitions=[50009])["AIAnalysisTemplateSet"]
+    assert "HeadTailConfigure" not in shown[0]
 
 
 def _create(client: Any, definition: int, **more: Any) -> Any:

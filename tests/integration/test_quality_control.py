@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -264,3 +265,67 @@ def test_a_measure_that_is_no_number_is_nothing() -> None:
     look = Look(0.0, 16.0, 0.0, 0.0, 0.0, 0.0, 0.0, (0, 0, 1, 1))
     assert detectors.PICTURE["Mosaic"](look) == 0
     assert detectors.score(Findings(looks=(look,))) == 0  # it is black
+
+
+FAULTS = (
+    "VideoDecodeFailed", "AudioDecodeFailed", "PtsJitter", "DtsJitter", "TimestampFallback", "PtsLessThanDts",
+    "VideoDroppingFrames", "AudioDroppingFrames", "AVTimestampInterleave", "FpsJitter", "VideoFirstFrameNotIdr",
+    "VideoResolutionChanged", "AudioSampleRateChanged", "AudioChannelsChanged", "VideoRotation",
+)  # fmt: skip
+
+
+async def diagnosed(bench: Bench, source: Path) -> dict[str, list[float]]:
+    """The faults of the streams, each with its first and its last time."""
+    (bench.root / source.name).write_bytes(source.read_bytes())
+    items = [{"Type": kind} for kind in FAULTS]
+    bench.template("quality_control", 70001, {"Name": "n", "QualityControlItemSet": items})
+    (result,) = (await bench.run(source.name, AiQualityControlTask={"Definition": 70001})).results
+    assert result.output is not None, result.message
+    (part,) = result.output["parts"]
+    found = part["output"]["container_diagnose_result_set"]
+    return {item["type"]: [item["timestamp_set"][0], item["timestamp_set"][-1]] for item in found}
+
+
+async def test_faults_of_the_streams(workbench: Bench, tmp_path: Path) -> None:
+    """Each at its time, and nothing of a file that is fine."""
+
+    def changed(name: str, *arguments: str) -> Path:
+        path = tmp_path / name
+        command = [parts.FFMPEG, "-v", "error", "-y", "-i", str(fine), *arguments, str(path)]
+        subprocess.run(command, check=True)
+        return path
+
+    x264 = ("-c:v", "libx264", "-preset", "ultrafast", "-c:a", "copy")
+    fine = parts.make_clip(tmp_path / "fine.ts", "-g", "25", seconds=12)
+    assert await diagnosed(workbench, fine) == {}
+    assert await diagnosed(workbench, parts.make_clip(tmp_path / "b.mp4", "-bf", "2", seconds=6)) == {}
+    data = bytearray(fine.read_bytes())
+    chance = random.Random(1)
+    half = len(data) // 2 // 188 * 188
+    for place in range(half, half + 40 * 188):
+        if place % 188 > 8:
+            data[place] = chance.randrange(256)
+    (tmp_path / "broken.ts").write_bytes(data)
+    found = await diagnosed(workbench, tmp_path / "broken.ts")
+    assert abs(found["VideoDecodeFailed"][0] - 6) < 0.3, found
+    uneven = "setpts='PTS+if(between(N,100,150),0.016*mod(N,2)/TB,0)'"
+    found = await diagnosed(
+        workbench, changed("uneven.mkv", "-vf", uneven, "-fps_mode", "vfr", "-enc_time_base", "1:1000", *x264)
+    )
+    assert set(found) <= {"PtsJitter", "DtsJitter"}
+    assert abs(found["PtsJitter"][0] - 4) < 0.1
+    assert abs(found["PtsJitter"][1] - 6) < 0.1
+    found = await diagnosed(
+        workbench, changed("gap.mkv", "-vf", "select='not(between(n,100,112))'", "-fps_mode", "vfr", *x264)
+    )
+    assert set(found) == {"VideoDroppingFrames", "FpsJitter"}
+    assert found["VideoDroppingFrames"] == pytest.approx([4, 4], abs=0.05)
+    (tmp_path / "twice.ts").write_bytes(fine.read_bytes() * 2)
+    found = await diagnosed(workbench, tmp_path / "twice.ts")
+    assert found["TimestampFallback"][0] == pytest.approx(12, abs=0.1)
+    found = await diagnosed(workbench, changed("open.ts", "-ss", "0.5", "-copyinkf", "-c", "copy"))
+    assert set(found) == {"VideoFirstFrameNotIdr"}
+    turned = tmp_path / "turned.mp4"
+    command = [parts.FFMPEG, "-v", "error", "-y", "-display_rotation", "90", "-i", str(fine), "-c", "copy", str(turned)]
+    subprocess.run(command, check=True)
+    assert await diagnosed(workbench, turned) == {"VideoRotation": [0.0, 0.0]}

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -114,11 +114,19 @@ class Probe:
         answers = await self._call(request, [directory], None, None, len(paths))
         return [_decode(answer, path) for answer, path in zip(answers, paths, strict=True)]
 
-    def _command(self, readable: list[Path], write: Path | None, *arguments: str) -> list[str]:
+    async def ask(
+        self, program: Path, request: dict[str, Any], readable: list[Path], *, timeout: float
+    ) -> dict[str, Any]:
+        """One answer of another program like the child."""
+        call = replace(self, timeout=timeout, spares=None)
+        (answer,) = await call._call(request, readable, None, None, 1, program=program)
+        return answer
+
+    def _command(self, readable: list[Path], write: Path | None, *arguments: str, program: Path = _CHILD) -> list[str]:
         return self.containment.wrap(
-            [sys.executable, "-I", str(_CHILD), *arguments],
+            [sys.executable, "-I", str(program), *arguments],
             limits=self.limits,
-            read=[*python_paths("av"), _CHILD, *readable],
+            read=[*python_paths("av"), program, *readable],
             write=write,
         )
 
@@ -130,6 +138,7 @@ class Probe:
         write: Path | None,
         expected: int,
         started: asyncio.subprocess.Process | None = None,
+        program: Path = _CHILD,
     ) -> list[dict[str, Any]]:
         """One run of the child; ``expected`` answers, errors in place of those that did not come."""
         answers: list[dict[str, Any]] = []
@@ -143,7 +152,7 @@ class Probe:
             return True
 
         result = await process.run(
-            self._command(readable, write),
+            self._command(readable, write, program=program),
             on_line=on_line,
             timeout=self.timeout,
             stall=self.timeout,

@@ -17,9 +17,9 @@ from watcher.model.ai_templates import (
 )
 from watcher.model.findings import Capability
 
-Needed = Capability | Literal["measures", "fingerprint"]
-"""What parts need; the last two come out of the decode itself."""
-NO_MODEL: tuple[Needed, ...] = ("measures", "fingerprint")
+Needed = Capability | Literal["measures", "fingerprint", "diagnosis"]
+"""What parts need; the last three come out of the file itself."""
+NO_MODEL: tuple[Needed, ...] = ("measures", "fingerprint", "diagnosis")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +89,29 @@ def member_of(template: object, path: str) -> object | None:
     return found
 
 
+DIAGNOSED: dict[str, tuple[str, str]] = {
+    "VideoDecodeFailed": ("DecodeException", "Error"),
+    "AudioDecodeFailed": ("DecodeException", "Error"),
+    "VideoResolutionChanged": ("DecodeParamException", "Warning"),
+    "AudioSampleRateChanged": ("DecodeParamException", "Warning"),
+    "AudioChannelsChanged": ("DecodeParamException", "Warning"),
+    "TimestampFallback": ("TimeStampException", "Error"),
+    "PtsLessThanDts": ("TimeStampException", "Error"),
+    "PtsJitter": ("TimeStampException", "Warning"),
+    "DtsJitter": ("TimeStampException", "Warning"),
+    "AVTimestampInterleave": ("TimeStampException", "Warning"),
+    "VideoDroppingFrames": ("FrameException", "Error"),
+    "AudioDroppingFrames": ("FrameException", "Error"),
+    "FpsJitter": ("FrameException", "Warning"),
+    "VideoFirstFrameNotIdr": ("StreamAbnormalCharacteristics", "Warning"),
+    "VideoRotation": ("StreamInfo", "Info"),
+}
+"""Faults of the streams that are looked for, with the category and the severity that they are told with; which type is
+of which category is not in the model, and ours."""
 DETECTED = frozenset({
     "LowEvaluation", "Mosaic", "Blur", "Noise", "QRCode", "BarCode", "BlackWhiteEdge", "SolidColorScreen",
     "LowLighting", "HighLighting", "NoVoice", "LowVoice", "HighVoice", "AudioStreamLack", "VideoStreamLack", *OUR_ITEMS,
+    *DIAGNOSED,
 })  # fmt: skip
 """The items of quality control that there is a detector for."""
 
@@ -130,6 +150,7 @@ def wanted_parts(template: AITemplate | object) -> tuple[WantedPart, ...]:
     if isinstance(template, QualityControlTemplate):
         wanted = {item.type for item in template.quality_control_item_set if item.switch == "ON"}
         also: tuple[Needed, ...] = ("codes",) if wanted & {"QRCode", "BarCode"} else ()
+        also += ("diagnosis",) if wanted & DIAGNOSED.keys() else ()
         return (WantedPart("QualityControl", "quality_control_item_set", "measures", also),)
     known = next((parts for kind, parts in _PARTS.items() if isinstance(template, kind)), ())
     given = ((part, member_of(template, part.member)) for part in known)

@@ -198,6 +198,8 @@ class Findings:
     """By the language that it is written in."""
     fingerprint: tuple[int, ...] = ()
     """Of the sound, by chromaprint, :data:`watcher.media.extraction.PRINTS` values a second."""
+    faults: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """Of the streams, by the model's type, with the seconds at which they are."""
     pictures: tuple[Path, ...] = ()
     """The files of the pictures, each ``step`` after the one before."""
     looks: tuple[Look, ...] = ()
@@ -205,7 +207,7 @@ class Findings:
     has_picture: bool = False
     has_sound: bool = False
     failures: dict[str, Failure] = field(default_factory=dict)
-    """By capability, or ``measures`` or ``fingerprint``, which need no model."""
+    """By capability, or ``measures``, ``fingerprint``, ``diagnosis``, which need no model."""
     no_sound: ClassVar[Failure] = Failure("SourceFileError.NoAudioMedia", "the source has no audio stream")
     no_picture: ClassVar[Failure] = Failure("SourceFileError.NoVideoMedia", "the source has no video stream")
 

@@ -76,6 +76,19 @@ _INTELLIGENT: dict[str, tuple[str, dict[str, str]]] = {
     "quality_control": ("AiQualityControl", {"QualityControl": ""}),
 }
 """The model's name of each kind of intelligent sub-task, and the member of a result for each of its parts."""
+_WITHOUT_CODE = frozenset(
+    {
+        "Highlight",
+        "DeLogo",
+        "SegmentRecognition",
+        "HeadTailRecognition",
+        "Description",
+        "HorizontalToVertical",
+        "Dubbing",
+        "VideoRemake",
+    }
+)
+"""Results that have no place for an ErrCodeExt (contract pipelines.md, section 10)."""
 _WITH_PROGRESS = frozenset({"AsrFullTextRecognition", "TransTextRecognition", "QualityControl"})
 
 
@@ -92,6 +105,8 @@ def intelligent_results(kind: str, definition: int, parts: Sequence[Mapping[str,
             "Input": {"Definition": definition},
             "Output": wire.encode(part["output"]) if part["output"] is not None else None,
         }
+        if part["type"] in _WITHOUT_CODE:
+            del body["ErrCodeExt"]
         if part["type"] in _WITH_PROGRESS:
             body["Progress"] = 100 if part["status"] == "SUCCESS" else 0
         if members[part["type"]]:

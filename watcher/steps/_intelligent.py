@@ -126,6 +126,10 @@ class IntelligentStep(Step[I, T]):
         """The languages that the film is to be described in; an empty one is that of the film."""
         return set()
 
+    def faults(self) -> set[str]:
+        """The faults of the streams that it looks for, by the model's types."""
+        return set()
+
     def ends(self) -> FilmEnds | None:
         """What other films may have in common with this one; None unless it was asked for."""
         return None

@@ -57,7 +57,8 @@ class AiAnalysisStep(IntelligentStep[AiAnalysisInput, AIAnalysisTemplate]):
         """One for each highlight, in H.264 and AAC."""
         if not self._wants("Highlight") or media.picture is None or "measures" in self.findings.failures:
             return []
-        video = VideoTemplate(codec="h264", height=min(HIGHEST_CLIP, media.picture.height), resolution_adaptive="close")
+        height = HIGHEST_CLIP if media.picture.height > HIGHEST_CLIP else 0
+        video = VideoTemplate(codec="h264", height=height, resolution_adaptive="close")
         found: list[Render] = []
         for number, span in enumerate(_stories.highlights(self.findings)):
             window = Window(span.start, span.end if span.end < media.duration else None)

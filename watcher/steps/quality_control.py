@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from watcher.model.ai_parts import unsupported
+from watcher.model.ai_parts import DIAGNOSED, unsupported
 from watcher.model.ai_templates import QualityControlItem, QualityControlTemplate
 from watcher.model.findings import Failure, Findings, Part
 from watcher.model.inputs import QualityControlInput
@@ -16,6 +17,7 @@ from watcher.steps.base import OutputFile, StepOutput
 
 CHART_PATH = "{inputName}_quality_{definition}.{format}"
 CODES = ("QRCode", "BarCode")
+MOST_TIMES = 100
 LACKING = {"VideoStreamLack": "has_picture", "AudioStreamLack": "has_sound"}
 
 
@@ -49,17 +51,26 @@ class QualityControlStep(IntelligentStep[QualityControlInput, QualityControlTemp
                 for kind, stretches in found.items()
                 if stretches
             ],
-            "container_diagnose_result_set": [
-                {"category": "StreamInfo", "type": item.type, "severity_level": "Fatal"}
-                for item in self.items
-                if item.type in LACKING and not getattr(findings, LACKING[item.type])
-            ],
+            "container_diagnose_result_set": list(self._diagnosed(findings)),
         }
         key = self.naming.object_key(CHART_PATH, "svg")
         path = directory / f"{self.name}-quality.svg"
         path.write_text(chart(findings, found), encoding="utf-8")
         parts = [Part("QualityControl", output).as_dict()]
         return StepOutput((OutputFile(path, key, "image/svg+xml"),), {"parts": parts})
+
+    def faults(self) -> set[str]:
+        return {item.type for item in self.items if item.type in DIAGNOSED}
+
+    def _diagnosed(self, findings: Findings) -> Iterator[dict[str, Any]]:
+        """Streams that are missing, and faults of those that are there; the first hundred times of each."""
+        for kind in dict.fromkeys(item.type for item in self.items):
+            if kind in LACKING and not getattr(findings, LACKING[kind]):
+                yield {"category": "StreamInfo", "type": kind, "severity_level": "Fatal"}
+            elif findings.faults.get(kind):
+                category, severity = DIAGNOSED[kind]
+                times = list(findings.faults[kind][:MOST_TIMES])
+                yield {"category": category, "type": kind, "severity_level": severity, "timestamp_set": times}
 
     def _found(self, item: QualityControlItem, findings: Findings) -> list[detectors.Stretch]:
         kind = item.type
