@@ -59,6 +59,24 @@ def recordings() -> list[Speech]:
     return [Speech(_SPEECH / f"{name}.wav", words) for words, name in found]
 
 
+SENTENCES = (
+    "the weather in the city is very cold this morning",
+    "we are going to open the window and close the door",
+    "the president will speak about money and power tomorrow",
+    "please put the yellow paper on the table in the kitchen",
+)
+
+
+def synthesised(folder: Path) -> list[Speech]:
+    """The same sentences, by espeak-ng."""
+    found = []
+    for number, words in enumerate(SENTENCES):
+        file = folder / f"said-{number}.wav"
+        subprocess.run(["espeak-ng", "-v", "en-us", "-s", "140", "-w", str(file), words], check=True)
+        found.append(Speech(file, words))
+    return found
+
+
 def film(
     path: Path,
     seconds: float,

@@ -56,6 +56,7 @@ class Models:
         ways: dict[Needed, Callable[[], Awaitable[None]]] = {
             "measures": partial(_read_measures, findings, extracted, media),
             "fingerprint": partial(_read_fingerprint, findings, extracted),
+            "bars": partial(_read_bars, findings, extracted),
             "speech": partial(self._speech, findings, extracted, search.language),
             "faces": partial(self._faces, findings, extracted, search.samples),
             "cuts": partial(self._cuts, findings, extracted),
@@ -106,6 +107,7 @@ class Models:
         if first["unusable"]:
             _log.warning("samples that do not show exactly one face are not looked for", faces=first["unusable"])
         findings.faces = tuple(answers.faces(found, extracted.step, extracted.scale))
+        findings.face_boxes = tuple(answers.face_boxes(found, extracted.step, extracted.scale))
 
     async def _speech(self, findings: Findings, extracted: Extracted, language: str) -> None:
         _require(extracted, extraction.SOUND, extracted.sound, Findings.no_sound)
@@ -170,6 +172,12 @@ async def _read_fingerprint(findings: Findings, extracted: Extracted) -> None:
     _require(extracted, extraction.FINGERPRINT, extracted.fingerprint, Findings.no_sound)
     assert extracted.fingerprint is not None  # noqa: S101  as required
     findings.fingerprint = await asyncio.to_thread(extraction.read_fingerprint, extracted.fingerprint)
+
+
+async def _read_bars(findings: Findings, extracted: Extracted) -> None:
+    _require(extracted, extraction.BARS, extracted.bars, Findings.no_picture)
+    assert extracted.bars is not None  # noqa: S101  as required
+    findings.bars = await asyncio.to_thread(measures.bars, extracted.bars)
 
 
 NO_MODELS = Models()

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tests import parts
+from tests.truth import photographs, slides
 from tests.workbench import Bench
 
 ON = {"Switch": "ON"}
@@ -55,6 +56,30 @@ async def test_covers_are_of_what_is_good(workbench: Bench, tmp_path: Path) -> N
     assert blind["Cover"]["code"] == "SourceFileError.NoVideoMedia"
     one = await analysed(workbench, parts.make_clip(tmp_path / "one.mp4", "-frames:v", "1"), CoverConfigure=ON)
     assert len(one["Cover"]["output"]["cover_set"]) == 1
+
+
+async def test_a_face_makes_a_better_cover(workbench: Bench, tmp_path: Path) -> None:
+    """Of a photograph and the same upside down, in which nobody sees a face, it is the first."""
+    upright = photographs(tmp_path) / "obama2.jpg"
+    turned = tmp_path / "turned.png"
+    with Image.open(upright) as picture:
+        picture.rotate(180).save(turned)
+    source = slides(tmp_path / "film.mp4", [turned, upright, turned])
+    without = (await analysed(workbench, source, CoverConfigure=ON))["Cover"]["output"]["cover_set"]
+    workbench.serve(faces="dlib")
+    try:
+        found = (await analysed(workbench, source, CoverConfigure=ON))["Cover"]["output"]["cover_set"]
+    finally:
+        await workbench.worker.models.close()
+    assert found[0]["confidence"] > without[0]["confidence"] + 5
+    assert found[1]["confidence"] <= without[0]["confidence"] or len(found) > 2
+    with Image.open(workbench.path(found[0]["cover_path"])) as cover, Image.open(upright) as picture:
+        small = [image.convert("L").resize((64, 36)) for image in (cover, ImageOps.pad(picture, cover.size))]
+        same, other = (
+            sum(abs(a - b) for a, b in zip(small[0].tobytes(), image.tobytes(), strict=True))
+            for image in (small[1], small[1].rotate(180))
+        )
+        assert same < other / 2
 
 
 @pytest.fixture

@@ -267,6 +267,20 @@ def test_a_measure_that_is_no_number_is_nothing() -> None:
     assert detectors.score(Findings(looks=(look,))) == 0  # it is black
 
 
+@pytest.mark.parametrize("bars", ["smptehdbars", "smptebars", "pal75bars", "pal100bars"])
+async def test_colour_bars(workbench: Bench, tmp_path: Path, bars: str) -> None:
+    """Of all the usual kinds, when they are there; a picture of many colours is none."""
+    graph = f"testsrc2=size=640x360:rate=25:d=4[a];{bars}=size=640x360:rate=25:d=3[b];rgbtestsrc=size=640x360:d=3[c];"
+    graph += "[a][b][c]concat=n=3,format=yuv420p,noise=alls=6"
+    source = tmp_path / "bars.mp4"
+    command = [parts.FFMPEG, "-v", "error", "-y", "-f", "lavfi", "-i", graph, "-preset", "ultrafast", str(source)]
+    subprocess.run(command, check=True)
+    found = found_in(await controlled(workbench, source, items("ColorBars")))
+    ((start, end),) = found["ColorBars"]
+    assert abs(start - 4) <= 0.2
+    assert abs(end - 7) <= 0.2
+
+
 FAULTS = (
     "VideoDecodeFailed", "AudioDecodeFailed", "PtsJitter", "DtsJitter", "TimestampFallback", "PtsLessThanDts",
     "VideoDroppingFrames", "AudioDroppingFrames", "AVTimestampInterleave", "FpsJitter", "VideoFirstFrameNotIdr",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,26 @@ async def test_translations(workbench: Bench, server: tuple[str, list[Any]], tmp
         assert {part["code"] for part in found.values()} == {"SourceFileError.NoAudioMedia"}
     finally:
         await workbench.worker.models.close()
+
+
+async def test_a_server_that_is_slow(workbench: Bench, tmp_path: Path) -> None:
+    """It is waited for as long as the settings say, and what needs something else goes on."""
+
+    def respond(path: str, authorization: str, body: bytes) -> tuple[int, bytes]:
+        time.sleep(3)
+        return 200, b"{}"
+
+    source = film(tmp_path / "film.mp4", 4)
+    with parts.model_server(respond) as url:
+        workbench.serve(description=("openai", {"url": url, "timeout": "500ms"}))
+        try:
+            found = await done(
+                workbench, source, "AiAnalysisTask", "ai_analysis", DescriptionConfigure=ON, CoverConfigure=ON
+            )
+        finally:
+            await workbench.worker.models.close()
+    assert "timed out" in found["Description"]["message"]
+    assert found["Cover"]["status"] == "SUCCESS"
 
 
 async def test_violence(workbench: Bench, server: tuple[str, list[Any]], tmp_path: Path) -> None:

@@ -13,12 +13,13 @@ from fractions import Fraction
 from pathlib import Path
 
 from watcher.media import measures
-from watcher.media.render import Interval, Measures, Picture, Render, Sound, Steady, Window, fit
+from watcher.media.render import Interval, Measures, Picture, Render, Size, Sound, Steady, Window, fit
 from watcher.media.verify import Produced
 from watcher.model.findings import Failure
 from watcher.model.media_info import MediaInfo
 
 PICTURES, SOUND, MEASURES, MOTION, FINGERPRINT = "ai-pictures", "ai-sound", "ai-measures", "ai-motion", "ai-fingerprint"
+BARS = "ai-bars"
 """Names of the renders."""
 LONGEST_SIDE = 1280
 """Pixels of the pictures: letters of a subtitle are read well, and a picture takes a tenth of a second less."""
@@ -44,6 +45,7 @@ class Extraction:
     measures: bool = False
     motion: bool = False
     fingerprint: bool = False
+    bars: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class Extracted:
     """The folder of what was measured."""
     motion: Path | None = None
     fingerprint: Path | None = None
+    bars: Path | None = None
     failures: Mapping[str, Failure] = field(default_factory=dict)
     """Why something could not be taken out, by the name of its render."""
 
@@ -99,6 +102,11 @@ def renders(wish: Extraction, media: MediaInfo) -> list[Render]:
             Steady(rate), small, "mjpeg", ("-c:v", "mjpeg", "-q:v", "4"), "yuvj420p", tone_map=picture.is_hdr
         )
         found.append(Render(MOTION, Window(), video, (), "motion.avi", muxer=("-f", "avi")))
+    if wish.bars and picture is not None and picture.width and picture.height:
+        tiny, looks = Size(*measures.BARS_SIZE, measures.BARS_SIZE), Steady(Fraction(measures.RATE))
+        encoder = ("-c:v", "rawvideo")
+        video = Picture(looks, tiny, "rawvideo", encoder, "rgb24", repair=(measures.UPPER_HALF,))
+        found.append(Render(BARS, Window(), video, (), "bars.raw", muxer=("-f", "rawvideo"), is_media=False))
     if wish.fingerprint and media.sound is not None:
         sound = Sound("", (("c", "pcm_s16le"), ("ac", "1")), (STEADY,))
         muxer = ("-f", "chromaprint", "-fp_format", "raw")
@@ -121,7 +129,7 @@ def extracted(made: Mapping[str, Produced], failures: Mapping[str, Failure], med
         assert source is not None  # noqa: S101
         step = float(video.frames.seconds)
         scale = source.width / video.size.width, source.height / video.size.height
-    measured, motion, fingerprint = (made.get(name) for name in (MEASURES, MOTION, FINGERPRINT))
+    measured, motion, fingerprint, bars = (made.get(name) for name in (MEASURES, MOTION, FINGERPRINT, BARS))
     return Extracted(
         pictures.files if pictures is not None else (),
         step,
@@ -130,6 +138,7 @@ def extracted(made: Mapping[str, Produced], failures: Mapping[str, Failure], med
         measured.files[0].parent if measured is not None else None,
         motion.files[0] if motion is not None else None,
         fingerprint.files[0] if fingerprint is not None else None,
+        bars.files[0] if bars is not None else None,
         failures,
     )
 
@@ -146,5 +155,5 @@ def merged(wishes: Iterable[Extraction]) -> Extraction:
     """What serves all of them: the shortest time between two pictures, and the sound if anybody wants it."""
     found = list(wishes)
     steps = [wish.step for wish in found if wish.step]
-    flags = ("sound", "measures", "motion", "fingerprint")
+    flags = ("sound", "measures", "motion", "fingerprint", "bars")
     return Extraction(min(steps, default=0.0), **{flag: any(getattr(wish, flag) for wish in found) for flag in flags})

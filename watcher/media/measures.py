@@ -6,6 +6,7 @@ cropdetect, and ebur128 (EBU R128 / ITU-R BS.1770).
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,9 @@ SOUND = (
     "astats=metadata=1:reset=1:measure_perchannel=none:measure_overall=RMS_level+Peak_level+Flat_factor"
 )
 """The first filter brings the sound to 48 000 Hz, so that 4800 samples are a tenth of a second."""
+BARS_SIZE = (56, 2)
+"""Columns and rows to which the upper half of a picture is brought, to look for colour bars: eight for each bar."""
+UPPER_HALF = "crop=iw:ih/2:0:0"
 SILENCE = -120.0
 PICTURE_FILE, SOUND_FILE = "picture.txt", "sound.txt"
 
@@ -102,3 +106,31 @@ def loudness(path: Path) -> tuple[Loudness, ...]:
         )
         for time, values in _frames(path)
     )
+
+
+_ORDER = ((1, 1, 1), (1, 1, 0), (0, 1, 1), (0, 1, 0), (1, 0, 1), (1, 0, 0), (0, 0, 1))
+"""White, yellow, cyan, green, magenta, red, blue: the bars of SMPTE EG 1, RP 219 and of EBU Tech 3325 alike."""
+_ALIKE = 24
+_NARROWEST = 3
+
+
+def bars(path: Path) -> tuple[tuple[float, bool], ...]:
+    """Whether each picture, ``RATE`` a second, shows colour bars."""
+    data = path.read_bytes()
+    size = BARS_SIZE[0] * BARS_SIZE[1] * 3
+    return tuple(
+        (round(number / RATE, 3), _are_bars(data[number * size : (number + 1) * size]))
+        for number in range(len(data) // size)
+    )
+
+
+def _are_bars(picture: bytes) -> bool:
+    """Whether the colours come in their order, each wide enough, and the same in both rows."""
+    half = len(picture) // 2
+    upper, lower = picture[:half], picture[half:]
+    brightest = max(picture)
+    if brightest < 128 or any(abs(a - b) > _ALIKE for a, b in zip(upper, lower, strict=True)):
+        return False
+    columns = [tuple(int(value > brightest / 2) for value in upper[place : place + 3]) for place in range(0, half, 3)]
+    wide = [colour for colour, same in itertools.groupby(columns) if len(list(same)) >= _NARROWEST]
+    return any(tuple(wide[place : place + len(_ORDER)]) == _ORDER for place in range(len(wide)))

@@ -17,9 +17,9 @@ from watcher.model.ai_templates import (
 )
 from watcher.model.findings import Capability
 
-Needed = Capability | Literal["measures", "fingerprint", "diagnosis"]
-"""What parts need; the last three come out of the file itself."""
-NO_MODEL: tuple[Needed, ...] = ("measures", "fingerprint", "diagnosis")
+Needed = Capability | Literal["measures", "fingerprint", "bars", "diagnosis"]
+"""What parts need; the last four come out of the file itself."""
+NO_MODEL: tuple[Needed, ...] = ("measures", "fingerprint", "bars", "diagnosis")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ REVIEW = (
 
 ANALYSIS = (
     WantedPart("Classification", "classification_configure", "vision"),
-    WantedPart("Cover", "cover_configure", "measures"),
+    WantedPart("Cover", "cover_configure", "measures", uses=("faces",)),
     WantedPart("Tag", "tag_configure", "vision"),
     WantedPart("FrameTag", "frame_tag_configure", "vision"),
     WantedPart("Highlight", "highlight_configure", "measures", uses=("speech",)),
@@ -150,6 +150,7 @@ def wanted_parts(template: AITemplate | object) -> tuple[WantedPart, ...]:
     if isinstance(template, QualityControlTemplate):
         wanted = {item.type for item in template.quality_control_item_set if item.switch == "ON"}
         also: tuple[Needed, ...] = ("codes",) if wanted & {"QRCode", "BarCode"} else ()
+        also += ("bars",) if "ColorBars" in wanted else ()
         also += ("diagnosis",) if wanted & DIAGNOSED.keys() else ()
         return (WantedPart("QualityControl", "quality_control_item_set", "measures", also),)
     known = next((parts for kind, parts in _PARTS.items() if isinstance(template, kind)), ())

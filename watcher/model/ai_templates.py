@@ -186,7 +186,7 @@ PICTURE_ITEMS = (
     "BlackWhiteEdge", "SolidColorScreen", "LowLighting", "HighLighting",
 )  # fmt: skip
 SOUND_ITEMS = ("AudioEvaluation", "NoVoice", "LowVoice", "HighVoice", "AudioNoise")
-OUR_ITEMS = ("BlackScreen", "FreezeScreen", "Clipping")
+OUR_ITEMS = ("BlackScreen", "FreezeScreen", "Clipping", "ColorBars")
 """Anomalies that the model has no type for."""
 FORMAT_ITEMS = (
     "VideoResolutionChanged", "AudioSampleRateChanged", "AudioChannelsChanged", "ParameterSetsChanged",

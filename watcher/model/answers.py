@@ -100,6 +100,12 @@ def faces(found: Sequence[Answer], step: float, scale: Scale) -> Iterator[tuple[
         yield _time(picture, step), tuple(seen)
 
 
+def face_boxes(found: Sequence[Answer], step: float, scale: Scale) -> Iterator[tuple[float, tuple[Box, ...]]]:
+    """Of ``faces``, without the first answer: where there are any, whosoever they are."""
+    for picture in found:
+        yield _time(picture, step), tuple(_scaled(face["box"], scale) for face in picture["faces"])
+
+
 def utterances(found: Sequence[Answer]) -> Iterator[Utterance]:
     """Of ``speech``."""
     for said in found:

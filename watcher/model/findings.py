@@ -182,6 +182,8 @@ class Findings:
     """By the time of the picture."""
     faces: tuple[tuple[float, tuple[SeenFace, ...]], ...] = ()
     """By the time of the picture."""
+    face_boxes: tuple[tuple[float, tuple[Box, ...]], ...] = ()
+    """Of all faces, by the time of the picture."""
     parts: tuple[tuple[float, tuple[SeenPart, ...]], ...] = ()
     """Of bodies, by the time of the picture."""
     labelled: tuple[Labelled, ...] = ()
@@ -198,6 +200,8 @@ class Findings:
     """By the language that it is written in."""
     fingerprint: tuple[int, ...] = ()
     """Of the sound, by chromaprint, :data:`watcher.media.extraction.PRINTS` values a second."""
+    bars: tuple[tuple[float, bool], ...] = ()
+    """Whether a picture shows colour bars, by its time."""
     faults: dict[str, tuple[float, ...]] = field(default_factory=dict)
     """Of the streams, by the model's type, with the seconds at which they are."""
     pictures: tuple[Path, ...] = ()
@@ -207,7 +211,7 @@ class Findings:
     has_picture: bool = False
     has_sound: bool = False
     failures: dict[str, Failure] = field(default_factory=dict)
-    """By capability, or ``measures``, ``fingerprint``, ``diagnosis``, which need no model."""
+    """By capability, or ``measures``, ``fingerprint``, ``bars``, ``diagnosis``, which need no model."""
     no_sound: ClassVar[Failure] = Failure("SourceFileError.NoAudioMedia", "the source has no audio stream")
     no_picture: ClassVar[Failure] = Failure("SourceFileError.NoVideoMedia", "the source has no video stream")
 

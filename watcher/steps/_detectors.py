@@ -160,6 +160,15 @@ def of_codes(kind: str, findings: Findings) -> list[Stretch]:
     return list(stretches(samples, findings.step, Limits(shortest=0.0)))
 
 
+def of_bars(findings: Findings, limits: Limits) -> list[Stretch]:
+    """Where there are colour bars."""
+    if len(findings.bars) < 2:
+        return []
+    step = findings.bars[1][0] - findings.bars[0][0]
+    samples: list[tuple[float, float, Box | None]] = [(time, 100.0 * there, None) for time, there in findings.bars]
+    return list(stretches(samples, step, limits))
+
+
 def score(findings: Findings) -> int | None:
     """How good the pictures are, 0 to 100: what the worst of their measures leaves, on average. None: no picture."""
     if not findings.looks:

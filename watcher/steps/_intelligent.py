@@ -107,7 +107,12 @@ class IntelligentStep(Step[I, T]):
         """What has to be taken out of the source; ``step`` is the usual time between two pictures, in seconds."""
         pictured = not _PICTURED.isdisjoint(needs) or self.shows_pictures()
         return Extraction(
-            step if pictured else 0.0, "speech" in needs, "measures" in needs, "cuts" in needs, "fingerprint" in needs
+            step if pictured else 0.0,
+            sound="speech" in needs,
+            measures="measures" in needs,
+            motion="cuts" in needs,
+            fingerprint="fingerprint" in needs,
+            bars="bars" in needs,
         )
 
     def shows_pictures(self) -> bool:

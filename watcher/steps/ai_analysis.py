@@ -31,6 +31,8 @@ MOST_COVERS = 3
 APART = 0.1
 """Share of the film that lies between two covers, at least."""
 MOST_TAGS = 10
+FACE = 0.3
+"""Share of what is missing that a face makes up for."""
 BAD = ("Blur", "LowLighting", "HighLighting", "SolidColorScreen", "BlackScreen", "Mosaic", "Noise")
 """What a cover must not be."""
 
@@ -183,15 +185,19 @@ def _described(found: Description, storage: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rated(findings: Findings) -> Iterator[tuple[float, float, Path]]:
-    """How good a cover each picture would be (0 to 100), its time, and its file."""
+    """How good a cover each picture would be (0 to 100), its time, and its file; one with a face is better."""
     looks = findings.looks
+    faces = {time for time, boxes in findings.face_boxes if boxes}
     times = [look.time for look in looks]
     for index, picture in enumerate(findings.pictures if looks else ()):
         time = index * findings.step
         after = min(bisect_left(times, time), len(looks) - 1)
         before = max(0, after - 1)
         nearest = looks[before] if time - times[before] <= abs(times[after] - time) else looks[after]
-        yield _beauty(nearest), time, picture
+        rating = _beauty(nearest)
+        if rating > 0 and round(time, 3) in faces:
+            rating += FACE * (100 - rating)
+        yield rating, time, picture
 
 
 def _beauty(look: Look) -> float:

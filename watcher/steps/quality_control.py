@@ -81,6 +81,8 @@ class QualityControlStep(IntelligentStep[QualityControlInput, QualityControlTemp
             item.duration / 1000 or detectors.SHORTEST.get(kind, detectors.USUAL_SHORTEST),
             item.interval_time / 1000,
         )
+        if kind == "ColorBars":
+            return detectors.of_bars(findings, limits)
         if kind == "LowEvaluation":
             rating = detectors.score(findings)
             low = rating is not None and rating < limits.threshold
