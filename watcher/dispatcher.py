@@ -137,7 +137,7 @@ class Dispatcher:
     async def _listen(self, source: Source) -> None:
         """Take deliveries from one source; one that breaks is tried again after a pause, others go on."""
         failures = 0
-        cursor = SourceMemory(self._state, source.name, self.in_force, self._owner)
+        cursor = SourceMemory(self._state, source.name, self.in_force, self._owner, self.counters)
         while True:
             resolving: set[asyncio.Task[None]] = set()
             try:
@@ -331,9 +331,13 @@ class Dispatcher:
 class SourceMemory:
     """A source's view of the state: its own cursor, and what the ledger knows."""
 
-    def __init__(self, state: State, source: str, catalog: Callable[[], Catalog], owner: str) -> None:
+    def __init__(
+        self, state: State, source: str, catalog: Callable[[], Catalog], owner: str, counters: Counters | None = None
+    ) -> None:
+        """``counters`` count what is recorded without a delivery."""
         self._state = state
         self._source = source
+        self._counters = counters or Counters()
         self._catalog = catalog
         self._owner = owner
         self._lease: Lease | None = None
@@ -344,14 +348,25 @@ class SourceMemory:
     async def save(self, cursor: str) -> None:
         await self._state.cursors.save(self._source, cursor, self._lease)
 
+    async def recall(self, what: str) -> str | None:
+        return await self._state.cursors.load(f"{self._source}#{what}")
+
+    async def remember(self, what: str, text: str) -> None:
+        await self._state.cursors.save(f"{self._source}#{what}", text, self._lease)
+
     async def unknown(self, infos: Sequence[ObjectInfo]) -> list[ObjectInfo]:
         return await self._state.ledger.unknown(infos)
 
     async def keys(self, storage: str, after: str, limit: int) -> list[str]:
         return await self._state.ledger.keys(storage, after, limit)
 
-    async def merge(self, part: Part, infos: Sequence[ObjectInfo], began: int, *, confirm: bool) -> Merged:
-        return await self._state.ledger.merge(part, infos, began, confirm=confirm)
+    async def merge(
+        self, part: Part, infos: Sequence[ObjectInfo], began: int, *, confirm: bool, baseline: int | None = None
+    ) -> Merged:
+        found = await self._state.ledger.merge(part, infos, began, confirm=confirm, baseline=baseline)
+        self._counters.received += found.recorded
+        self._counters.tally.existing += found.recorded
+        return found
 
     async def lead(self, name: str) -> bool:
         if not self._state.database.shared:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import boto3
+from aiobotocore.session import get_session
 
 from tests import parts
 from tests.benchmarks.figures import Figure
@@ -108,6 +110,29 @@ def _transport(clip: Path) -> list[float]:
     return waits[1:]
 
 
+def _storage(clip: Path) -> list[float]:
+    """What the storage alone takes: a HEAD and a GET of the object by aiobotocore, one after the other, which is what
+    has to be asked of it before a film can be decoded."""
+
+    async def ask(address: str) -> list[float]:
+        waits: list[float] = []
+        async with get_session().create_client("s3", endpoint_url=address, **KEYS) as client:
+            for number in range(ROUNDS + 1):
+                key = f"{number}.mp4"
+                await client.put_object(Bucket="bench", Key=key, Body=clip.read_bytes())
+                await asyncio.sleep(0.2)
+                began = time.time()
+                found = await client.head_object(Bucket="bench", Key=key)
+                answer = await client.get_object(Bucket="bench", Key=key, IfMatch=found["ETag"])
+                await answer["Body"].read()
+                waits.append(time.time() - began)
+        return waits
+
+    with parts.moto_server() as address:
+        _bucket(address, "bare")
+        return asyncio.run(ask(address))[1:]
+
+
 def _s3(root: Path, clip: Path, name: str) -> list[float]:
     """Objects in a bucket, heard of by its queue, or by a webhook that is called as soon as an object is there."""
     with parts.moto_server() as address:
@@ -144,11 +169,15 @@ def run(root: Path) -> list[Figure]:
     """By a rename into a folder, by a put with a notification in a queue, by a put with a call of a webhook."""
     clip = parts.make_clip(root / "clip.mp4")
     transport = statistics.median(_transport(clip)) * 1000
-    figures = [Figure("a queue alone: put answered → long poll answered", f"p50 {transport:.0f} ms")]
+    storage = statistics.median(_storage(clip)) * 1000
+    figures = [
+        Figure("a queue alone: put answered → long poll answered", f"p50 {transport:.0f} ms"),
+        Figure("the storage alone: HEAD, then GET", f"p50 {storage:.0f} ms"),
+    ]
     for name, waits, own in (
         ("folder: renamed into place → ffmpeg started", _folder(root, clip), 0.0),
-        ("webhook: put answered → ffmpeg started", _s3(root, clip, "webhook"), 0.0),
-        ("SQS: put answered → ffmpeg started", _s3(root, clip, "sqs"), transport),
+        ("webhook: put answered → ffmpeg started", _s3(root, clip, "webhook"), storage),
+        ("SQS: put answered → ffmpeg started", _s3(root, clip, "sqs"), storage + transport),
     ):
         ordered = sorted(waits)
         middle, worst = statistics.median(ordered) * 1000, ordered[int(len(ordered) * 0.95)] * 1000

@@ -64,13 +64,21 @@ class Ledger:
     async def save(self, cursor: str) -> None:
         self.cursor = cursor
 
+    async def recall(self, what: str) -> str | None:
+        return None
+
+    async def remember(self, what: str, text: str) -> None:
+        pass
+
     async def unknown(self, infos: Sequence[ObjectInfo]) -> list[ObjectInfo]:
         return [info for info in infos if (info.key, info.identity) not in self.known]
 
     async def keys(self, storage: str, after: str, limit: int) -> list[str]:
         return []
 
-    async def merge(self, part: Part, infos: Sequence[ObjectInfo], began: int, *, confirm: bool) -> Merged:
+    async def merge(
+        self, part: Part, infos: Sequence[ObjectInfo], began: int, *, confirm: bool, baseline: int | None = None
+    ) -> Merged:
         return Merged(await self.unknown(infos))
 
     async def lead(self, name: str) -> bool:

@@ -23,11 +23,12 @@ from tests.rig import BUCKET, Discovery
 from watcher import backfilling
 from watcher.backfilling import Backfiller
 from watcher.model.objects import Merged, ObjectInfo, Part
-from watcher.sources import webhook
+from watcher.sources import _page_memory, webhook
 from watcher.sources._reading import read_message
 from watcher.sources.s3_poll import S3PollSource
 from watcher.state import unready
 from watcher.state.backfills import Backfill
+from watcher.state.ledger import Ledger
 from watcher.state.ledger import State as Became
 from watcher.verifying import Rules
 
@@ -509,6 +510,42 @@ async def test_pages_that_stay_as_they_are_are_not_read_again(store: FaultyStore
             await found.swept(4)
             assert (await found.state.ledger.versions(BUCKET, key))[0].missing is not None
         await found.check(expected)
+
+
+async def test_the_memory_of_pages_outlives_the_process(
+    store: FaultyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a restart nothing is compared that is as it was, and what changed meanwhile is found; a clock that was set
+    makes it compare everything."""
+    store.page = 10
+    versions = {f"{n}.mp4": store.put(BUCKET, f"{n}.mp4", notify=0, last_modified=LONG_AGO) for n in range(100, 195)}
+    found = Discovery(store, tmp_path / "s.db", poll={"existing": "process"}, queue=False)
+    compared: list[int] = []
+    merge = Ledger.merge
+
+    async def noted(self: Ledger, part: Part, infos: Sequence[ObjectInfo], *given: Any, **further: Any) -> Merged:
+        compared.append(len(infos))
+        return await merge(self, part, infos, *given, **further)
+
+    await found.start()
+    await found.swept(2)
+    await found.crash()
+    monkeypatch.setattr(Ledger, "merge", noted)
+    await found.start()
+    await found.swept()
+    assert sum(compared) == 0
+    await found.crash()
+    versions["150x.mp4"] = store.put(BUCKET, "150x.mp4", notify=0, last_modified=LONG_AGO)
+    await found.start()
+    await found.swept()
+    assert 0 < sum(compared) < 60
+    await found.check(list(versions.items()))
+    await found.crash()
+    compared.clear()
+    monkeypatch.setattr(_page_memory.time, "time", lambda: 0.0)
+    await found.start()
+    await found.until(lambda: sum(compared) >= 96)
+    await found.crash()
 
 
 async def test_d21_listings_without_etags(store: FaultyStore, tmp_path: Path) -> None:

@@ -109,7 +109,9 @@ class Merged:
     missing: int = 0
     forgotten: int = 0
     settled: bool = False
-    """Nothing was new and nothing had to be noted: the same listing would tell nothing again."""
+    """Nothing is unknown and nothing changed its state: the same listing would tell nothing."""
+    recorded: int = 0
+    """Objects that were there before anybody looked, and are known now."""
 
 
 Expected = Callable[[str], tuple[bytes, str] | None]

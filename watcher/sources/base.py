@@ -47,13 +47,21 @@ class Cursor(Protocol):
     async def save(self, cursor: str) -> None:
         """Remember a text."""
 
+    async def recall(self, what: str) -> str | None:
+        """The text that was remembered last under a name."""
+
+    async def remember(self, what: str, text: str) -> None:
+        """Keep a text under a name."""
+
     async def unknown(self, infos: Sequence[ObjectInfo]) -> list[ObjectInfo]:
         """Those of the object versions that the ledger does not have."""
 
     async def keys(self, storage: str, after: str, limit: int) -> list[str]:
         """Keys of a storage that the ledger has, behind one, in their order."""
 
-    async def merge(self, part: Part, infos: Sequence[ObjectInfo], began: int, *, confirm: bool) -> Merged:
+    async def merge(
+        self, part: Part, infos: Sequence[ObjectInfo], began: int, *, confirm: bool, baseline: int | None = None
+    ) -> Merged:
         """Compare a part of a listing, in the order of keys, with the ledger; see ``Ledger.merge``."""
 
     async def lead(self, name: str) -> bool:

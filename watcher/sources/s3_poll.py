@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -39,6 +39,8 @@ SAVE_EVERY = 25
 """Pages after which a range notes how far it is."""
 DOUBT, DOUBT_SHARE = 20, 0.5
 """A listing that lacks more objects than the first, and more than the second of all, is not believed."""
+PAGES = "pages"
+"""What the memory of pages is kept as."""
 LEAD = 15.0
 """Seconds after which a sweep makes sure that no other daemon took over."""
 IDLE = 5.0
@@ -114,6 +116,7 @@ class S3PollSource(Source):
         if not state.since:
             state.since = time.time()
             await cursor.save(state.dump())
+        self.memory.load(await cursor.recall(PAGES))
         yield Delivery(())
         while True:
             if not await cursor.lead(f"sweep/{self.sweeps}"):
@@ -274,9 +277,12 @@ class _Sweep:
             same = self._source.memory.find(self._prefix, after, last)
             return (same.digest, same.last) if same is not None else None
 
-        async for page in self._storage.pages(self._prefix, after, expected):
+        def ends(page: Page) -> bool:
+            return last is not None and page.last > last
+
+        async for page in _ahead(self._storage.pages(self._prefix, after, expected), ends):
             await self._count(page.time)
-            ended = last is not None and page.last > last
+            ended = ends(page)
             after = await self._page(page, after, last, outstanding)
             pages += 1
             self._lasts.append(after)
@@ -314,7 +320,7 @@ class _Sweep:
     def _remember(self, page: Page, after: str, until: str, merged: tuple[int, Merged]) -> None:
         listed, found = merged
         if page.digest is not None and found.settled:
-            same = Same(page.digest, page.last, until, listed, found.missing, time.monotonic())
+            same = Same(page.digest, page.last, until, listed, found.missing, time.time())
             self._source.memory.keep(self._prefix, after, same)
         else:
             self._source.memory.drop(self._prefix, after)
@@ -328,8 +334,11 @@ class _Sweep:
         """
         files = [info for info in infos if not info.key.endswith("/")]
         part = Part(self._source.sweeps, self._prefix, after, last)
-        merged = await self._cursor.merge(part, files, int(self._of.began), confirm=self._of.believable)
+        merged = await self._cursor.merge(
+            part, files, int(self._of.began), confirm=self._of.believable, baseline=self._baseline
+        )
         self._listed += len(files)
+        self._told += merged.recorded
         self._missing += merged.missing
         await self._tell(merged.unknown, outstanding)
         return len(files), merged
@@ -393,6 +402,28 @@ class _Sweep:
         spend.keys, spend.missing, spend.seconds, spend.held = self._listed, self._missing, seconds, doubtful
         spend.finished = time.time()
         await self._save()
+        pages = self._source.memory.dump()
+        if pages is not None:
+            await self._cursor.remember(PAGES, pages)
+
+
+async def _ahead(pages: AsyncIterator[Page], ends: Callable[[Page], bool]) -> AsyncGenerator[Page, None]:
+    """The pages up to the one that ``ends`` them; the next is asked for while one is being worked on."""
+    asked: asyncio.Task[Page | None] | None = asyncio.create_task(_following(pages))
+    try:
+        while asked is not None and (page := await asked) is not None:
+            asked = None if ends(page) else asyncio.create_task(_following(pages))
+            yield page
+    finally:
+        if asked is not None:
+            asked.cancel()
+            await asyncio.gather(asked, return_exceptions=True)
+        if isinstance(pages, AsyncGenerator):
+            await pages.aclose()
+
+
+async def _following(pages: AsyncIterator[Page]) -> Page | None:
+    return await anext(pages, None)
 
 
 def _with_previous(infos: Sequence[ObjectInfo], first: str) -> zip[tuple[ObjectInfo, str]]:

@@ -16,6 +16,7 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -80,6 +81,27 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str,
     if not rows:
         return 0
     return max(0, connection.execute(inserting(connection, table).on_conflict_do_nothing(), list(rows)).rowcount)
+
+
+def insert_pairs(
+    connection: Connection, table: Table, columns: Sequence[str], pairs: Sequence[tuple[Any, Any]], *same: Any
+) -> None:
+    """Add the rows that are not there: two values each, and behind them those that are the ``same`` in all of them.
+
+    Other columns are null. It goes past SQLAlchemy, whose preparation of a row takes longer than the insert; and SQLite
+    gets many rows with one statement, during which other threads can run.
+    """
+    head = f"insert into {table.name} ({', '.join(columns)}) values"
+    if connection.dialect.name == "postgresql":
+        marks = ", ".join(["%s"] * len(columns))
+        connection.exec_driver_sql(f"{head} ({marks}) on conflict do nothing", [(*pair, *same) for pair in pairs])
+        return
+    shared = "".join(f", ?{number}" for number in range(1, len(same) + 1))
+    for start in range(0, len(pairs), CHUNK):
+        part = pairs[start : start + CHUNK]
+        first = len(same) + 1
+        values = ", ".join(f"(?{place}, ?{place + 1}{shared})" for place in range(first, first + 2 * len(part), 2))
+        connection.exec_driver_sql(f"{head} {values} on conflict do nothing", (*same, *chain.from_iterable(part)))
 
 
 Operation = Callable[[Connection], Any]

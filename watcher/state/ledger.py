@@ -9,6 +9,7 @@ finds what is new and what is not there any more, a page at a time, and writes n
 from __future__ import annotations
 
 import json
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -32,7 +33,7 @@ from watcher.model.objects import (
 from watcher.model.order import TaskKind
 from watcher.model.task import task_id_of
 from watcher.state import schema
-from watcher.state.database import CHUNK, Database, insert_new, upsert
+from watcher.state.database import CHUNK, Database, insert_new, insert_pairs, upsert
 from watcher.state.meters import CatalogChangedError, changes
 from watcher.state.outputs import lineages
 from watcher.state.quarantine import chain_too_long, keep
@@ -196,11 +197,14 @@ class Ledger:
         old = await self._database.read(lambda connection: _old_states(connection, infos))
         return [info for info in infos if version_digest(info) not in old]
 
-    async def merge(self, part: Part, infos: Sequence[ObjectInfo], began: int, *, confirm: bool) -> Merged:
+    async def merge(
+        self, part: Part, infos: Sequence[ObjectInfo], began: int, *, confirm: bool, baseline: int | None = None
+    ) -> Merged:
         """Compare a part of a listing with the ledger.
 
         ``infos`` are what was listed there, in order; ``began`` is when the sweep did, in seconds since 1970. What was
-        known before and is not there is noted; ``confirm`` says that what an earlier sweep missed too is gone.
+        known before and is not there is noted; ``confirm`` says that what an earlier sweep missed too is gone. What is
+        older than ``baseline`` and not known was there before anybody looked: it is recorded, and that is all.
         """
         table = schema.ledger
         below = place_of(part.storage, part.prefix)
@@ -224,10 +228,15 @@ class Ledger:
         if confirm:
             changes[began] = gone
         forgotten = old if confirm else []
-        if any(changes.values()) or forgotten:
-            await self._database.run(lambda connection: _note(connection, changes, forgotten))
+        existing: list[ObjectInfo] = []
+        if baseline is not None:
+            listed, unknown = unknown, []
+            for info in listed:
+                (existing if _was_there(info, baseline) else unknown).append(info)
+        if any(changes.values()) or forgotten or existing:
+            await self._database.run(lambda connection: _note(connection, changes, forgotten, existing))
         settled = not (unknown or missed or back or gone or old)
-        return Merged(unknown, len(absent), len(forgotten), settled)
+        return Merged(unknown, len(absent), len(forgotten), settled, len(existing))
 
     async def keys(self, storage: str, after: str, limit: int) -> list[str]:
         """Keys of a storage that are known, behind one, in their order."""
@@ -489,8 +498,23 @@ def _compare(rows: Sequence[_Seen], infos: Sequence[ObjectInfo]) -> tuple[list[O
     return unknown, [row for left in known.values() for row in left], back
 
 
-def _note(connection: Connection, changes: dict[int | None, list[_Seen]], forgotten: Sequence[_Seen]) -> None:
+def _was_there(info: ObjectInfo, baseline: int) -> bool:
+    """Whether a listing shows a version of an object that is older than the watch; not where more has to be asked."""
+    return info.last_modified < baseline and info.etag != "" and "\0" not in info.key
+
+
+def _note(
+    connection: Connection,
+    changes: dict[int | None, list[_Seen]],
+    forgotten: Sequence[_Seen],
+    existing: Sequence[ObjectInfo],
+) -> None:
     table = schema.ledger
+    if existing:
+        new = [(place_of(info.storage, info.key), version_of(info)) for info in existing]
+        insert_pairs(
+            connection, table, ("place", "version", "state", "seen"), new, int(State.EXISTING), int(time.time())
+        )
     for missing, rows in changes.items():
         for row in rows:
             this = (table.c.place == row.place) & (table.c.version == row.version)
