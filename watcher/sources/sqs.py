@@ -20,7 +20,7 @@ from watcher.sources.base import Bucket, Cursor, Delivery, Source
 
 _log = log.get("sqs")
 WAIT_SECONDS = 20
-GATHER = 0.003
+GATHER = 0.01
 """Seconds that a deletion waits for others: ten go in one request."""
 GIVE_BACK = 3.0
 """Seconds that messages which were not settled may take to go back at the end."""
@@ -61,10 +61,7 @@ class SqsSource(Source):
                 asyncio.create_task(self._receive(receiver, deletions, found), name=f"{self.name} receiver {number}")
                 for number in range(self._options.receivers)
             ]
-            tasks += [
-                asyncio.create_task(deletions.run(), name=f"{self.name} deletions {number}")
-                for number in range(self._options.receivers)
-            ]
+            tasks.append(asyncio.create_task(deletions.run(self._options.receivers), name=f"{self.name} deletions"))
             try:
                 yield Delivery(())
                 while True:
@@ -129,6 +126,8 @@ class SqsSource(Source):
 
 async def _next(found: asyncio.Queue[Delivery], tasks: list[asyncio.Task[None]]) -> Delivery:
     """The next delivery; raises what ended a task, rather than waiting for ever on a dead one."""
+    if not found.empty() and not any(task.done() for task in tasks):
+        return found.get_nowait()
     getter = asyncio.ensure_future(found.get())
     try:
         await asyncio.wait({getter, *tasks}, return_when=asyncio.FIRST_COMPLETED)
@@ -160,14 +159,18 @@ class _Deletions:
         except Exception as error:
             _log.warning("message not given back", error=str(error))
 
-    async def run(self) -> None:
-        while True:
-            batch = [await self._waiting.get()]
-            if self._waiting.qsize() < 9:
-                await asyncio.sleep(GATHER)
-            while len(batch) < 10 and not self._waiting.empty():
-                batch.append(self._waiting.get_nowait())
-            await self._delete(batch)
+    async def run(self, at_once: int) -> None:
+        """Until cancelled, with so many requests at once at most. One gathers for all of them, or batches are small."""
+        room = asyncio.Semaphore(at_once)
+        async with asyncio.TaskGroup() as group:
+            while True:
+                batch = [await self._waiting.get()]
+                if self._waiting.qsize() < 9:
+                    await asyncio.sleep(GATHER)
+                await room.acquire()
+                while len(batch) < 10 and not self._waiting.empty():
+                    batch.append(self._waiting.get_nowait())
+                group.create_task(self._delete(batch)).add_done_callback(lambda _: room.release())
 
     async def _delete(self, batch: list[Mapping[str, str]]) -> None:
         entries = [{"Id": str(number), "ReceiptHandle": item["ReceiptHandle"]} for number, item in enumerate(batch)]
