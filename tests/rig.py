@@ -32,6 +32,20 @@ from watcher.verifying import Rules
 BUCKET = "media-1250000000"
 
 
+def daemon_settings(store: FaultyStore, **changes: Any) -> dict[str, Any]:
+    """Of a daemon with a queue and sweeps. It starts nothing, for no disk has so much space: tasks are to be seen."""
+    reach = {"endpoint_url": store.url, "access_key": "k", "secret_key": "s", "region": "ap-guangzhou"}
+    return {
+        "storages": {BUCKET: {"type": "s3", "addressing": "path", **reach}},
+        "sources": {
+            "queue": {"type": "sqs", "queue_url": store.queue_url, "visibility_timeout": 10, **reach},
+            "sweep": {"type": "s3_poll", "storage": BUCKET, "interval": 0.3, "requests_per_month": 0},
+        },
+        "media": {"min_free_space": 2**60},
+        **changes,
+    }
+
+
 @dataclass
 class Discovery:
     """A dispatcher with sources over a faulty store. ``start`` after ``crash`` is the service started again."""

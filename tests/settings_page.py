@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from watcher import plugin, settings
+from watcher import plugin, sections, settings
 from watcher.executors.base import Executor
 from watcher.inference.base import Provider
 from watcher.notifiers.base import Notifier
@@ -65,20 +65,22 @@ def _rows(model: type[BaseModel], skip: tuple[str, ...] = ()) -> list[str]:
 
 def page() -> str:
     """The whole page."""
-    sections = {
-        "media": settings.MediaSettings,
-        "ai": settings.AiSettings,
-        "api": settings.ApiSettings,
-        "outside": settings.OutsideSettings,
-        "log": settings.LogSettings,
-        "retention": settings.RetentionSettings,
+    named: dict[str, type[BaseModel]] = {
+        "media": sections.MediaSettings,
+        "ai": sections.AiSettings,
+        "discovery": sections.DiscoverySettings,
+        "api": sections.ApiSettings,
+        "metrics": sections.MetricsSettings,
+        "outside": sections.OutsideSettings,
+        "log": sections.LogSettings,
+        "retention": sections.RetentionSettings,
     }
     families = tuple(title for title, *_ in FAMILIES)
-    lines = [HEAD, "## Top level", "", *_rows(settings._Body, (*families, *sections))]
-    for title, model in sections.items():
+    lines = [HEAD, "## Top level", "", *_rows(settings._Body, (*families, *named))]
+    for title, model in named.items():
         lines += [f"## `{title}`", "", _plain(model.__doc__), "", *_rows(model)]
-        if model is settings.ApiSettings:
-            pair = settings.CredentialSettings
+        if model is sections.ApiSettings:
+            pair = sections.CredentialSettings
             lines += ["Each of `credentials`:", "", *_rows(pair)]
     for title, family, contract, text in FAMILIES:
         lines += [f"## `{title}`", "", text, ""]

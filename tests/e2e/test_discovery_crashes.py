@@ -9,13 +9,12 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
 from tests import parts
 from tests.faulty import FaultyStore
-from tests.rig import BUCKET
+from tests.rig import BUCKET, daemon_settings
 from watcher.model.objects import place_of
 
 DIE = """
@@ -64,20 +63,6 @@ def store() -> Iterator[FaultyStore]:
         yield made
 
 
-def settings(store: FaultyStore, **changes: Any) -> dict[str, Any]:
-    """Nothing is started: what is to be seen are the tasks. No disk has so much space."""
-    reach = {"endpoint_url": store.url, "access_key": "k", "secret_key": "s", "region": "ap-guangzhou"}
-    return {
-        "storages": {BUCKET: {"type": "s3", "addressing": "path", **reach}},
-        "sources": {
-            "queue": {"type": "sqs", "queue_url": store.queue_url, "visibility_timeout": 10, **reach},
-            "sweep": {"type": "s3_poll", "storage": BUCKET, "interval": 0.3, "requests_per_month": 0},
-        },
-        "media": {"min_free_space": 2**60},
-        **changes,
-    }
-
-
 class Oracle:
     """Watches what the queue deletes, and compares the tasks with the objects at the end."""
 
@@ -123,7 +108,7 @@ def visible(store: FaultyStore) -> None:
 
 def test_killed_at_each_step(store: FaultyStore, daemon: Callable[..., parts.Daemon]) -> None:
     """One death after another, at each of the points, while objects come by both ways."""
-    service = daemon(settings(store), parts.workflow(BUCKET))
+    service = daemon(daemon_settings(store), parts.workflow(BUCKET))
     service.start()
     oracle = Oracle(store, service)
     put(store, 10)
@@ -144,7 +129,7 @@ def test_killed_at_each_step(store: FaultyStore, daemon: Callable[..., parts.Dae
 def test_killed_at_random(store: FaultyStore, daemon: Callable[..., parts.Daemon]) -> None:
     """A thousand objects, and a dozen kills whenever they come."""
     store.page = 200
-    service = daemon(settings(store), parts.workflow(BUCKET))
+    service = daemon(daemon_settings(store), parts.workflow(BUCKET))
     service.start()
     oracle = Oracle(store, service)
     ended = threading.Event()

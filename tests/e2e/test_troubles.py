@@ -17,7 +17,7 @@ import pytest
 
 from tests import parts
 from tests.faulty import FaultyStore
-from tests.rig import BUCKET
+from tests.rig import BUCKET, daemon_settings
 
 DAY = 86_400
 
@@ -28,20 +28,6 @@ def store() -> Iterator[FaultyStore]:
     with FaultyStore() as made:
         made.objects[BUCKET] = {}
         yield made
-
-
-def settings(store: FaultyStore, **changes: Any) -> dict[str, Any]:
-    """A queue and sweeps. Nothing is started, for no disk has so much space: what is to be seen are the tasks."""
-    reach = {"endpoint_url": store.url, "access_key": "k", "secret_key": "s", "region": "ap-guangzhou"}
-    return {
-        "storages": {BUCKET: {"type": "s3", "addressing": "path", **reach}},
-        "sources": {
-            "queue": {"type": "sqs", "queue_url": store.queue_url, "visibility_timeout": 10, **reach},
-            "sweep": {"type": "s3_poll", "storage": BUCKET, "interval": 0.3, "requests_per_month": 0},
-        },
-        "media": {"min_free_space": 2**60},
-        **changes,
-    }
 
 
 def all_have_one_task(query: Callable[[str], list[Any]], store: FaultyStore) -> None:
@@ -63,7 +49,7 @@ def put(store: FaultyStore, name: str, count: int) -> None:
 
 def test_the_disk_is_full_for_a_while(store: FaultyStore, daemon: Callable[..., parts.Daemon]) -> None:
     """D16, with a file system of 3 MB: nothing is acknowledged that is not committed, and it goes on by itself."""
-    service = daemon(settings(store, state="sqlite:///small/watcher.db"), parts.workflow(BUCKET))
+    service = daemon(daemon_settings(store, state="sqlite:///small/watcher.db"), parts.workflow(BUCKET))
     small = service.root / "small"
     small.mkdir()
     tmpfs = ["bwrap", "--die-with-parent", "--dev-bind", "/", "/", "--size", "3000000", "--tmpfs", str(small)]
@@ -106,7 +92,7 @@ def test_the_clock_jumps(store: FaultyStore, daemon: Callable[..., parts.Daemon]
     """D8: two days ahead, back by more than that, in steps: what came before and after is each done once."""
     (library,) = Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
     clock = tmp_path / "clock"
-    service = daemon(settings(store), parts.workflow(BUCKET))
+    service = daemon(daemon_settings(store), parts.workflow(BUCKET))
 
     def set_clock(offset: float) -> None:
         clock.with_suffix(".new").write_text(f"{offset:+}\n")
@@ -140,7 +126,7 @@ def test_the_clock_jumps(store: FaultyStore, daemon: Callable[..., parts.Daemon]
 
 def test_the_machine_sleeps(store: FaultyStore, daemon: Callable[..., parts.Daemon]) -> None:
     """D25: for longer than a message is invisible. What it held comes again, to it or to nobody."""
-    service = daemon(settings(store), parts.workflow(BUCKET))
+    service = daemon(daemon_settings(store), parts.workflow(BUCKET))
     service.start()
     for number in range(3):
         store.delays["HEAD"] = 0.2
@@ -157,7 +143,7 @@ def test_the_machine_sleeps(store: FaultyStore, daemon: Callable[..., parts.Daem
 
 def test_it_dies_at_each_start(store: FaultyStore, daemon: Callable[..., parts.Daemon]) -> None:
     """D25: a daemon that can't start takes no message, so that none ends in a dead-letter queue because of it."""
-    service = daemon(settings(store), parts.workflow(BUCKET))
+    service = daemon(daemon_settings(store), parts.workflow(BUCKET))
     service.start()
     service.stop()
     put(store, "a", 30)
@@ -175,7 +161,7 @@ def test_it_dies_at_each_start(store: FaultyStore, daemon: Callable[..., parts.D
 
 def test_a_second_signal_ends_it_at_once(store: FaultyStore, daemon: Callable[..., parts.Daemon], clip: Path) -> None:
     """D25: the first one waits for what runs."""
-    service = daemon(settings(store, drain="60s", media={}), parts.workflow(BUCKET, OutputDir="/out/"))
+    service = daemon(daemon_settings(store, drain="60s", media={}), parts.workflow(BUCKET, OutputDir="/out/"))
     slow = "from watcher.media import process\nimport asyncio\nrun = process.run\n"
     slow += (
         "async def slowly(*a, **n):\n    await asyncio.sleep(60)\n    return await run(*a, **n)\nprocess.run = slowly"
@@ -195,7 +181,7 @@ def test_a_second_signal_ends_it_at_once(store: FaultyStore, daemon: Callable[..
 
 def test_a_damaged_state(store: FaultyStore, daemon: Callable[..., parts.Daemon]) -> None:
     """D16: it says what to do, and never begins with an empty one."""
-    service = daemon(settings(store), parts.workflow(BUCKET))
+    service = daemon(daemon_settings(store), parts.workflow(BUCKET))
     service.start()
     put(store, "a", 30)
     all_have_one_task(service.query, store)

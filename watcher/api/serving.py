@@ -12,7 +12,7 @@ from watcher import log
 from watcher.api.base import Caller, Rights, Service
 from watcher.errors import ConfigurationError, Problem
 from watcher.listening import Certificate, host_and_port, listening
-from watcher.settings import ApiSettings
+from watcher.sections import ApiSettings
 
 _log = log.get("api")
 

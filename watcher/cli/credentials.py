@@ -12,7 +12,7 @@ from rich.table import Table
 
 from watcher.cli import console
 from watcher.errors import PermanentError
-from watcher.settings import Rights
+from watcher.sections import Rights
 from watcher.state.credentials import StoredCredential
 from watcher.state.store import State
 

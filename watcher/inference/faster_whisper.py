@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from watcher import plugin
-from watcher.inference.base import Provider
+from watcher.inference._networks import NetworkOptions, NetworkProvider
 
 
-class Options(plugin.Options):
+class Options(NetworkOptions):
     """Writes down speech in the languages of the network."""
 
-    model: Path
-    """The folder of the network."""
     device: Literal["cpu", "cuda", "auto"] = "cpu"
     """Where it runs."""
     compute_type: str = "default"
@@ -34,23 +30,13 @@ class Options(plugin.Options):
     """Whether only what sounds like speech is listened to (Silero VAD)."""
 
 
-class FasterWhisperProvider(Provider):
+class FasterWhisperProvider(NetworkProvider):
     """See the module."""
 
     serves: ClassVar = ("speech",)
     library: ClassVar = ("faster_whisper", "whisper")
     options: Options
-
-    @classmethod
-    def files(cls, options: plugin.Options) -> list[Path]:
-        assert isinstance(options, Options)  # noqa: S101
-        return [options.model]
-
-    @classmethod
-    def problem(cls, options: plugin.Options) -> str:
-        assert isinstance(options, Options)  # noqa: S101
-        missing = "" if (options.model / "model.bin").is_file() else f"there is no model.bin in {options.model}"
-        return super().problem(options) or missing
+    needed: ClassVar = "model.bin"
 
     def load(self) -> None:
         from faster_whisper import WhisperModel  # noqa: PLC0415

@@ -8,43 +8,28 @@ from __future__ import annotations
 import json
 import wave
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, ClassVar
 
-from watcher import plugin
-from watcher.inference.base import Provider
+from watcher.inference._networks import NetworkOptions, NetworkProvider
 
 RATE = 16_000
 AT_ONCE = RATE // 2
 """Samples that are handed over at once."""
 
 
-class Options(plugin.Options):
+class Options(NetworkOptions):
     """Writes down speech in the one language of the network."""
 
-    model: Path
-    """The folder of the network."""
     language: str = ""
     """The language it knows, e.g. ``de``; other ones are refused then."""
 
 
-class VoskProvider(Provider):
+class VoskProvider(NetworkProvider):
     """See the module."""
 
     serves: ClassVar = ("speech",)
     library: ClassVar = ("vosk", "vosk")
     options: Options
-
-    @classmethod
-    def files(cls, options: plugin.Options) -> list[Path]:
-        assert isinstance(options, Options)  # noqa: S101
-        return [options.model]
-
-    @classmethod
-    def problem(cls, options: plugin.Options) -> str:
-        assert isinstance(options, Options)  # noqa: S101
-        missing = "" if options.model.is_dir() else f"there is no folder {options.model}"
-        return super().problem(options) or missing
 
     def load(self) -> None:
         from vosk import Model, SetLogLevel  # noqa: PLC0415
