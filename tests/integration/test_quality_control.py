@@ -37,11 +37,11 @@ WRONG = {
 """A filter that does it, for each kind of thing that is wrong with a picture."""
 SOUNDS = {
     "NoVoice": ("volume=0", 0.15),
-    "LowVoice": ("volume=-28dB", 0.45),
-    "HighVoice": ("volume=9dB", 0.45),
+    "LowVoice": ("volume=-28dB", 0.15),
+    "HighVoice": ("volume=9dB", 0.15),
     "Clipping": ("volume=40dB", 0.15),
 }
-"""The same for sound, with how exact the times are: loudness is that of 0.4 s."""
+"""The same for sound, with how exact the times are."""
 
 
 @dataclass(frozen=True)

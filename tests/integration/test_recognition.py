@@ -14,7 +14,7 @@ import pysubs2
 import pytest
 import pytest_asyncio
 
-from tests import parts
+from tests import parts, whisper_network
 from tests.truth import (
     CHINESE,
     LATIN,
@@ -364,6 +364,28 @@ async def test_a_server_that_is_away(workbench: Bench, story: Path) -> None:
     try:
         found = await recognised(workbench, story)
         assert "Connection refused" in found["AsrFullTextRecognition"]["message"]
+    finally:
+        await workbench.worker.models.close()
+
+
+async def test_a_whisper_network(workbench: Bench, story: Path, tmp_path: Path) -> None:
+    """faster-whisper over a network in a folder: text, times of words, subtitles; another language is refused."""
+    folder = whisper_network.make(tmp_path / "network")
+    workbench.serve(speech=("faster_whisper", {"model": str(folder)}), readable=[folder])
+    wish = {"Switch": "ON", "SubtitleFormat": "srt"}
+    try:
+        workbench.template("ai_recognition", 50001, {"Name": "n", "AsrFullTextConfigure": wish})
+        output = (await recognised(workbench, story))["AsrFullTextRecognition"]["output"]
+        (said,) = output["segment_set"]
+        assert (said["text"], said["confidence"]) == ("hello world", 100.0)
+        assert 1.5 < said["start_time_offset"] < 2.5, "what is silent is skipped"
+        assert [word["word"] for word in said["wordlist"]] == ["hello", "world"]
+        assert said["wordlist"][0]["end"] == said["wordlist"][1]["start"] < said["end_time_offset"]
+        assert "hello world" in workbench.path(output["subtitle_path"]).read_text()
+        wish["SourceLanguage"] = "de"
+        workbench.template("ai_recognition", 50001, {"Name": "n", "AsrFullTextConfigure": wish})
+        found = (await recognised(workbench, story))["AsrFullTextRecognition"]
+        assert "knows English only, not 'de'" in found["message"]
     finally:
         await workbench.worker.models.close()
 

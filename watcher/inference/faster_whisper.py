@@ -52,6 +52,8 @@ class FasterWhisperProvider(NetworkProvider):
 
     def work(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         language = str(request.get("language", "")).lower().partition("-")[0] or None
+        if language not in (None, "en") and not self._model.model.is_multilingual:
+            raise ValueError(f"the network knows English only, not {language!r}: name another provider of speech")
         segments, _ = self._model.transcribe(
             request["sound"], language=language, beam_size=self.options.beam_size, word_timestamps=True,
             vad_filter=self.options.skip_silence,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from watcher.model.findings import Box, Findings, Look, Loudness
 
@@ -70,6 +70,12 @@ SOUND: dict[str, Callable[[Loudness], float]] = {
     "Clipping": lambda sound: line(sound.flat, 0, 4) if sound.peak > -0.2 else 0.0,
 }
 """Of the sound; the last one is ours."""
+MOMENTARY = ("LowVoice", "HighVoice")
+"""Those that are judged by momentary loudness."""
+LATE = 4
+"""Tenths of a second by which that comes late."""
+SAME_LEVEL = 6.0
+"""dB within which a level is the same."""
 SHORTEST = {"FreezeScreen": 1.0, "NoVoice": 1.0, "LowVoice": 1.0}
 """Seconds that something has to last where the template does not say; 0.4 for the others."""
 USUAL_SHORTEST = 0.4
@@ -148,7 +154,28 @@ def of_sound(kind: str, findings: Findings, limits: Limits) -> list[Stretch]:
     samples: list[tuple[float, float, Box | None]] = [(sound.time, SOUND[kind](sound), None) for sound in heard]
     if limits.step > step:
         samples, step = _spaced(samples, limits.step), limits.step
-    return list(stretches(samples, step, limits))
+        return list(stretches(samples, step, limits))
+    found = stretches(samples, step, limits)
+    return [_sharpened(stretch, heard, step) for stretch in found] if kind in MOMENTARY else list(found)
+
+
+def _sharpened(stretch: Stretch, heard: Sequence[Loudness], step: float) -> Stretch:
+    """With the borders where the level of the sound itself changes: momentary loudness is that of 0.4 s, so that it
+    rises and falls later than the sound does."""
+    first = next(index for index, sound in enumerate(heard) if sound.time >= stretch.start - step / 2)
+    last = max(first, next((i for i, s in enumerate(heard) if s.time >= stretch.end - step / 2), len(heard)) - 1)
+    levels = sorted(sound.level for sound in heard[first : last + 1])
+    usual = levels[len(levels) // 2]
+
+    def alike(index: int) -> bool:
+        return abs(heard[index].level - usual) < SAME_LEVEL
+
+    earliest, latest = max(0, first - LATE), min(len(heard) - 1, last)
+    while first > earliest and alike(first - 1):
+        first -= 1
+    while last > max(first, latest - LATE) and not alike(last):
+        last -= 1
+    return replace(stretch, start=round(heard[first].time, 3), end=round(heard[last].time + step, 3))
 
 
 def of_codes(kind: str, findings: Findings) -> list[Stretch]:
