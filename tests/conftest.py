@@ -31,6 +31,39 @@ def _no_credentials_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
 
 
+Measured = Callable[..., None]
+
+
+@pytest.fixture
+def measured(record_property: Callable[[str, object], None]) -> Measured:
+    """Notes what a capability found of what was there, for the table at the end: ``measured(what, of, right, wrong)``,
+    with how exact the times were in words."""
+
+    def note(what: str, of: int, right: float, wrong: float = 0, exact: str = "") -> None:
+        record_property("measured", [what, of, right, wrong, exact])
+
+    return note
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """How good models and detectors were, of all tests that measured them."""
+    rows = [
+        value
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.stats.get(outcome, [])
+        for name, value in report.user_properties
+        if name == "measured"
+    ]
+    if not rows:
+        return
+    terminalreporter.section("against the truth")
+    head = f"{'capability':34} {'truths':>7} {'recall':>8} {'precision':>10}   exact to"
+    terminalreporter.write_line(head)
+    for what, of, right, wrong, exact in sorted(rows):
+        precision = f"{100 * right / (right + wrong):.1f} %" if right + wrong else "–"
+        terminalreporter.write_line(f"{what:34} {of:7} {100 * right / of:6.1f} % {precision:>10}   {exact}")
+
+
 @pytest.fixture(scope="session")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of synthetic clips, made once."""

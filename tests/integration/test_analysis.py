@@ -14,6 +14,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from tests import parts
+from tests.conftest import Measured
 from tests.truth import photographs, slides
 from tests.workbench import Bench
 
@@ -164,7 +165,7 @@ def scenes(path: Path, sound: str) -> Path:
     return path
 
 
-async def test_splitting(workbench: Bench, tmp_path: Path) -> None:
+async def test_splitting(workbench: Bench, tmp_path: Path, measured: Measured) -> None:
     """At cuts in a pause of the sound, and at all of them where there is none; to a picture of the small film."""
     workbench.serve(cuts="scenedetect")
     try:
@@ -174,11 +175,10 @@ async def test_splitting(workbench: Bench, tmp_path: Path) -> None:
             for s in silent["SegmentRecognition"]["output"]["segment_set"]
         ]
         truth = list(zip((0.0, *CUTS), (*CUTS, 20.0), strict=True))
-        print(f"\ncuts: {found}")
         assert len(found) == len(truth)
-        assert all(
-            abs(a - b) <= 0.1 for one, other in zip(found, truth, strict=True) for a, b in zip(one, other, strict=True)
-        )
+        off = max(abs(a - b) for one, other in zip(found, truth, strict=True) for a, b in zip(one, other, strict=True))
+        measured("cuts, scenedetect", 3, 3, len(found) - 4, f"{off:.2f} s")
+        assert off <= 0.1
         # A pause at the second and the third cut, and one where there is no cut.
         quiet = "+".join(f"between(t,{start},{start + 0.6})" for start in (8.7, 13.8, 17.0))
         sound = f"anoisesrc=amplitude=0.3:seed=3,volume=0:enable='{quiet}'"
@@ -196,7 +196,7 @@ async def test_splitting(workbench: Bench, tmp_path: Path) -> None:
         await workbench.worker.models.close()
 
 
-async def test_highlights(workbench: Bench, tmp_path: Path) -> None:
+async def test_highlights(workbench: Bench, tmp_path: Path, measured: Measured) -> None:
     """Where most moves and it is loudest; a clip and a picture of each; none of a film in which nothing stands out."""
     calm = "color=gray:size=640x360:rate=25,drawbox=x=100+20*sin(t):w=80:h=80:t=fill:color=blue"
     wild = "life=size=640x360:rate=25:mold=10:ratio=0.4:random_seed=3:life_color=white"
@@ -211,6 +211,8 @@ async def test_highlights(workbench: Bench, tmp_path: Path) -> None:
     (span,) = highlight["segment_set"]
     assert abs(span["start_time_offset"] - 12) <= 1
     assert abs(span["end_time_offset"] - 17) <= 1
+    off = max(abs(span["start_time_offset"] - 12), abs(span["end_time_offset"] - 17))
+    measured("highlights", 1, 1, 0, f"{off:.2f} s")
     clip = parts.probe(workbench.path(highlight["highlight_path"]))
     assert abs(clip["duration"] - highlight["duration"]) < 0.1
     assert (clip["video"]["codec"], clip["audio"]["codec"]) == ("h264", "aac")

@@ -13,6 +13,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.conftest import Measured
 from tests.truth import photographs, slides
 from tests.workbench import Bench
 from watcher.errors import ConfigurationError
@@ -33,7 +34,7 @@ async def recognised(bench: Bench, source: Path, **configure: Any) -> dict[str, 
     return dict(result.output["parts"][0])
 
 
-async def test_a_network_of_ones_own(workbench: Bench, tmp_path: Path) -> None:
+async def test_a_network_of_ones_own(workbench: Bench, tmp_path: Path, measured: Measured) -> None:
     """Faces are found where they are and when they are there; a corrupt file fails the part with a sentence."""
     portraits = photographs(tmp_path / "portraits")
     blank = tmp_path / "blank.png"
@@ -46,6 +47,7 @@ async def test_a_network_of_ones_own(workbench: Bench, tmp_path: Path) -> None:
         (kind,) = found["output"]["result_set"]
         assert kind["name"] == "face"
         assert [(s["start_time_offset"], s["end_time_offset"]) for s in kind["segment_set"]] == [(2.0, 6.0)]
+        measured("objects: faces, onnx", 2, 2, 0, "0.00 s")
         left, top, right, bottom = kind["segment_set"][0]["area_coord_set"]
         assert 400 < left < right < 880
         assert 0 <= top < bottom < 720

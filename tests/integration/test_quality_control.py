@@ -18,6 +18,7 @@ import zxingcpp
 from PIL import Image
 
 from tests import parts
+from tests.conftest import Measured
 from tests.workbench import Bench
 from watcher.model.findings import Findings, Look
 from watcher.steps import _detectors as detectors
@@ -116,17 +117,12 @@ def found_in(output: dict[str, Any]) -> dict[str, list[tuple[float, float]]]:
 
 
 async def test_what_is_wrong_is_found_when_it_is(
-    served: Bench, film: tuple[Path, list[Wrong], list[Wrong]], capsys: pytest.CaptureFixture[str]
+    served: Bench, film: tuple[Path, list[Wrong], list[Wrong]], measured: Measured
 ) -> None:
     """Each thing once, and nothing else: pictures to a fifth of a second."""
     path, pictures, sounds = film
     output = await controlled(served, path, items(*WRONG, *SOUNDS))
     found = found_in(output)
-    lines = []
-    for wrong in (*pictures, *sounds):
-        lines.append(f"{wrong.kind:18} {wrong.start:5.1f} … {wrong.end:5.1f}   found {found.get(wrong.kind)}")
-    with capsys.disabled():
-        print("\n" + "\n".join(lines))
     # A black or green screen is a solid one, and a black one is dark.
     allowed = {"SolidColorScreen": {"BlackScreen"}, "LowLighting": {"BlackScreen", "SolidColorScreen"}}
     allowed["HighVoice"] = {"Clipping"}
@@ -138,6 +134,8 @@ async def test_what_is_wrong_is_found_when_it_is(
             if not any(_meets(stretch, other, 0.5) for other in others)
         ]  # fmt: skip
         assert len(mine) == 1, (wrong, found.get(wrong.kind))
+        off = max(abs(mine[0][0] - wrong.start), abs(mine[0][1] - wrong.end))
+        measured(f"quality: {wrong.kind}", 1, 1, len(mine) - 1, f"{off:.2f} s")
         assert abs(mine[0][0] - wrong.start) <= exact + 0.001, (wrong, mine)
         assert abs(mine[0][1] - wrong.end) <= exact + 0.001, (wrong, mine)
     assert not output["no_audio"]
@@ -199,7 +197,7 @@ async def test_streams_that_lack(served: Bench, tmp_path: Path) -> None:
     assert found_in(frame) == {}
 
 
-async def test_codes(served: Bench, tmp_path: Path) -> None:
+async def test_codes(served: Bench, tmp_path: Path, measured: Measured) -> None:
     """A QR code and a bar code, each for two seconds, with their places."""
     pictures = []
     for text, kind in (
@@ -223,6 +221,7 @@ async def test_codes(served: Bench, tmp_path: Path) -> None:
     subprocess.run([parts.FFMPEG, "-v", "error", "-y", *inputs, "-filter_complex", graph, str(path)], check=True)
     output = await controlled(served, path, items("QRCode", "BarCode"))
     assert found_in(output) == {"QRCode": [(2.0, 4.0)], "BarCode": [(6.0, 8.0)]}
+    measured("codes, zxing", 2, 2, 0, "0.00 s")
     place = output["quality_control_result_set"][0]["quality_control_items"][0]["area_coord_set"]
     assert 290 < place[0] < place[2] < 550
     assert 70 < place[1] < place[3] < 260
@@ -268,7 +267,7 @@ def test_a_measure_that_is_no_number_is_nothing() -> None:
 
 
 @pytest.mark.parametrize("bars", ["smptehdbars", "smptebars", "pal75bars", "pal100bars"])
-async def test_colour_bars(workbench: Bench, tmp_path: Path, bars: str) -> None:
+async def test_colour_bars(workbench: Bench, tmp_path: Path, bars: str, measured: Measured) -> None:
     """Of all the usual kinds, when they are there; a picture of many colours is none."""
     graph = f"testsrc2=size=640x360:rate=25:d=4[a];{bars}=size=640x360:rate=25:d=3[b];rgbtestsrc=size=640x360:d=3[c];"
     graph += "[a][b][c]concat=n=3,format=yuv420p,noise=alls=6"
@@ -277,6 +276,7 @@ async def test_colour_bars(workbench: Bench, tmp_path: Path, bars: str) -> None:
     subprocess.run(command, check=True)
     found = found_in(await controlled(workbench, source, items("ColorBars")))
     ((start, end),) = found["ColorBars"]
+    measured(f"quality: {bars}", 1, 1, 0, f"{max(abs(start - 4), abs(end - 7)):.2f} s")
     assert abs(start - 4) <= 0.2
     assert abs(end - 7) <= 0.2
 

@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 
 from tests import parts, whisper_network
+from tests.conftest import Measured
 from tests.truth import (
     CHINESE,
     LATIN,
@@ -160,7 +161,7 @@ async def test_one_decode_makes_the_outputs_and_what_models_look_at(
     assert runs == [3]
 
 
-async def test_how_well_text_is_read(served: Bench, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_how_well_text_is_read(served: Bench, folder: Path, measured: Measured) -> None:
     """Fonts, sizes and colours in two languages: the floor is what was measured, less a little."""
     texts = [
         ("The quick brown fox 0123456789", LATIN), ("jumps over the lazy dog", SERIF), ("sphinx of black quartz", MONO),
@@ -182,14 +183,13 @@ async def test_how_well_text_is_read(served: Bench, folder: Path, capsys: pytest
         wanted = title.text.replace(" ", "")
         wrong += distance(text.replace(" ", ""), wanted)
         letters += len(wanted)
-    with capsys.disabled():
-        print(f"\ntext: {100 * (1 - wrong / letters):.1f} % of {letters} characters right")
+    measured("text: characters, rapidocr", letters, letters - wrong, wrong)
     assert wrong / letters < 0.02
 
 
 @pytest.mark.parametrize(("voice", "floor"), [("read", 0.5), ("synthesised", 0.5)])
 async def test_how_well_speech_is_written_down(
-    served: Bench, folder: Path, capsys: pytest.CaptureFixture[str], voice: str, floor: float
+    served: Bench, folder: Path, measured: Measured, voice: str, floor: float
 ) -> None:
     """Words of a reader of a book, and of a machine: the floors are what was measured, less a little."""
     at, said = 0.5, []
@@ -208,11 +208,8 @@ async def test_how_well_speech_is_written_down(
     words = " ".join(segment["text"] for segment in output["segment_set"]).split()
     right = 1 - distance(words, wanted) / len(wanted)
     keywords = {item["word"] for item in found["AsrWordsRecognition"]["output"]["result_set"]}
-    with capsys.disabled():
-        print(
-            f"\nspeech, {voice}: {100 * right:.1f} % of {len(wanted)} words right; keywords: {len(keywords & there)} of"
-        )
-        print(f"{len(there)} found, {len(keywords - there)} that were not said")
+    measured(f"speech: words, {voice}", len(wanted), right * len(wanted), max(0, len(words) - right * len(wanted)))
+    measured(f"speech: keywords, {voice}", len(there), len(keywords & there), len(keywords - there))
     assert right > floor
     assert not keywords - there
     assert len(keywords) >= 0.5 * len(there)
@@ -435,7 +432,7 @@ def person(name: str, *pictures: Path, tags: tuple[str, ...] = (), number: str =
     return KnownPerson(Person(name, name, "a note", ("Recognition.Face",), tags), faces)
 
 
-async def test_faces_are_recognised(workbench: Bench, portraits: Path, folder: Path) -> None:
+async def test_faces_are_recognised(workbench: Bench, portraits: Path, folder: Path, measured: Measured) -> None:
     """Another photograph of a person is the person, another person is not; times to one step, boxes on the face."""
     source = slides(
         folder / "faces.mp4",
@@ -466,6 +463,7 @@ async def test_faces_are_recognised(workbench: Bench, portraits: Path, folder: P
         found = await recognised(workbench, source)
         names = {item["name"]: len(item["segment_set"]) for item in found["FaceRecognition"]["output"]["result_set"]}
         assert names == {"Obama": 2, "Biden": 1}
+        measured("faces: appearances, dlib", 3, 3, 0, "0.00 s")
         tagged = {"Switch": "ON", "UserDefineLibraryLabelSet": ["vice"], "Score": 99.9}
         workbench.template("ai_recognition", 50001, {"Name": "n", "FaceConfigure": tagged})
         found = await recognised(workbench, source)
