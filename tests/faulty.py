@@ -69,6 +69,8 @@ class FaultyStore:
         self.before_page: Callable[[int], None] | None = None
         self.on_delete: Callable[[str], None] | None = None
         self.etags = True
+        self.accepts = ""
+        """The access key that may ask; all may where it is empty."""
         self._pages = 0
         self._sequence = 0
         self._lock = threading.RLock()
@@ -185,6 +187,8 @@ class FaultyStore:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         target = request.headers.get("X-Amz-Target")
+        if self.accepts and f"Credential={self.accepts}/" not in request.headers.get("Authorization", ""):
+            return _json({"__type": "InvalidAccessKeyId"}, 403) if target else self._error(403, "InvalidAccessKeyId")
         if target:
             return await self._sqs(target.partition(".")[2], await request.json(), request)
         bucket, _, key = unquote(request.raw_path.partition("?")[0].lstrip("/")).partition("/")

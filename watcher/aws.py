@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import Field, SecretStr
 
 from watcher import plugin
+from watcher.credentials import renewed
 from watcher.errors import AccessRefused, ObjectNotFound, ObjectSuperseded, PermanentError, TransientError, WatcherError
 
 
@@ -59,16 +60,43 @@ def client(
     )
     session = get_session()
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_timestamp)
+    if options.access_key and options.secret_key:
+        session._credentials = _key_pair(options)  # type: ignore[attr-defined]
     made: AbstractAsyncContextManager[Any] = session.create_client(
-        service,
-        region_name=options.region,
-        endpoint_url=options.endpoint_url,
-        aws_access_key_id=options.access_key,
-        aws_secret_access_key=options.secret_key.get_secret_value() if options.secret_key else None,
-        aws_session_token=options.session_token.get_secret_value() if options.session_token else None,
-        config=config,
+        service, region_name=options.region, endpoint_url=options.endpoint_url, config=config
     )
     return made
+
+
+RENEWAL = 5.0
+"""Seconds for which a key pair is used before its files are looked at again."""
+
+
+def _key_pair(options: ClientOptions) -> Any:
+    """The key pair of the settings, as botocore asks for it before each request; renewed when its files are."""
+    from aiobotocore.credentials import AioCredentials  # noqa: PLC0415  see the module
+    from botocore.credentials import ReadOnlyCredentials  # noqa: PLC0415
+
+    class Renewed(AioCredentials):
+        """Static, as long as what they were read from says the same."""
+
+        def __init__(self) -> None:
+            super().__init__(*_keys(options), method="settings")
+            self._until = time.monotonic() + RENEWAL
+
+        async def get_frozen_credentials(self) -> ReadOnlyCredentials:  # type: ignore[override]
+            if time.monotonic() >= self._until:
+                self.access_key, self.secret_key, self.token = _keys(options)
+                self._until = time.monotonic() + RENEWAL
+            return ReadOnlyCredentials(self.access_key, self.secret_key, self.token)
+
+    return Renewed()
+
+
+def _keys(options: ClientOptions) -> tuple[str, str, str | None]:
+    secrets = (options.secret_key, options.session_token)
+    secret, token = (renewed(found.get_secret_value()) if found is not None else None for found in secrets)
+    return renewed(options.access_key or ""), secret or "", token
 
 
 async def signed(options: ClientOptions, method: str, url: str) -> tuple[str, dict[str, str]]:
@@ -79,8 +107,7 @@ async def signed(options: ClientOptions, method: str, url: str) -> tuple[str, di
     from botocore.credentials import ReadOnlyCredentials  # noqa: PLC0415
 
     if options.access_key and options.secret_key:
-        token = options.session_token.get_secret_value() if options.session_token else None
-        keys = ReadOnlyCredentials(options.access_key, options.secret_key.get_secret_value(), token)
+        keys = ReadOnlyCredentials(*_keys(options))
     else:
         found = await get_session().get_credentials()
         if found is None:

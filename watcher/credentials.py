@@ -13,6 +13,8 @@ from pathlib import Path
 
 from watcher.errors import Problem
 
+_origins: dict[str, set[str]] = {}
+"""What values came from that references were replaced in, so that they can be read again: secrets are renewed."""
 REFERENCE = re.compile(r"\$\{(env|credential):([^}]+)\}")
 _NAME = re.compile(r"[A-Za-z0-9_.-]+\Z")
 
@@ -35,7 +37,19 @@ def resolve(value: object, path: str, problems: list[Problem], environment: Mapp
             return ""
         return found
 
-    return REFERENCE.sub(replace, value)
+    found = REFERENCE.sub(replace, value)
+    _origins.setdefault(found, set()).add(value)
+    return found
+
+
+def renewed(value: str) -> str:
+    """The value that a resolved one has by now: systemd, Vault and the like replace the files of credentials.
+
+    What is no longer there, or was no reference, is as it was; so is a value of two references that differ by now.
+    """
+    problems: list[Problem] = []
+    found = {str(resolve(origin, "", problems)) for origin in tuple(_origins.get(value, ()))}
+    return found.pop() if len(found) == 1 and not problems else value
 
 
 _MISSING = {

@@ -124,6 +124,38 @@ def test_the_clock_jumps(store: FaultyStore, daemon: Callable[..., parts.Daemon]
     assert service.process.poll() is None
 
 
+def test_the_key_pair_is_replaced(store: FaultyStore, daemon: Callable[..., parts.Daemon], tmp_path: Path) -> None:
+    """D13: by systemd, Vault or whoever writes the files of credentials. Nothing is lost, and nothing is restarted."""
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+
+    def replace(key: str) -> None:
+        for name, text in (("key", key), ("secret", f"secret of {key}")):
+            (folder / f"{name}.new").write_text(text)
+            (folder / f"{name}.new").rename(folder / name)
+
+    def refer(given: Any) -> Any:
+        if isinstance(given, dict):
+            pair = {"access_key": "${credential:key}", "secret_key": "${credential:secret}"}
+            return {name: pair.get(name, refer(value)) for name, value in given.items()}
+        return given
+
+    store.accepts = "first"
+    replace("first")
+    service = daemon(refer(daemon_settings(store)), parts.workflow(BUCKET))
+    service.start(CREDENTIALS_DIRECTORY=str(folder))
+    put(store, "before", 30)
+    all_have_one_task(service.query, store)
+    store.accepts = "second"
+    put(store, "between", 30)
+    parts.wait_for(lambda: "source unavailable" in service.text(), what="the old pair to be refused")
+    assert "secret of" not in service.text()
+    replace("second")
+    all_have_one_task(service.query, store)
+    put(store, "after", 30)
+    all_have_one_task(service.query, store)
+
+
 def test_the_machine_sleeps(store: FaultyStore, daemon: Callable[..., parts.Daemon]) -> None:
     """D25: for longer than a message is invisible. What it held comes again, to it or to nobody."""
     service = daemon(daemon_settings(store), parts.workflow(BUCKET))
