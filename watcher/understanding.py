@@ -14,6 +14,7 @@ from watcher.finding import Models, Search
 from watcher.media import extraction
 from watcher.media.diagnosis import diagnose
 from watcher.media.probe import Probe
+from watcher.media.render import Render
 from watcher.model.findings import Failure
 from watcher.model.media_info import MediaInfo
 from watcher.model.samples import FilmEnds
@@ -36,7 +37,7 @@ class Understanding:
         self.ends: FilmEnds | None = None
         """What other films may have in common with this one, where somebody asked."""
 
-    def _private(self, renders: Sequence[Any]) -> Run:
+    def _private(self, renders: Sequence[Render]) -> Run:
         """Something to be made that is no sub-task's output by itself."""
         planned = replace(self._unit.steps[0], words=(), persons=(), siblings=())
         return Run(planned, None, StepResult(begin_time=time.time()), renders=list(renders))

@@ -33,6 +33,7 @@ from tests.truth import (
 from tests.workbench import LIMITS, Bench
 from watcher.errors import MediaError
 from watcher.inference import vosk
+from watcher.media import measures
 from watcher.media.containment import Containment
 from watcher.media.inference import ModelProcess
 from watcher.model.answers import likeness
@@ -236,6 +237,26 @@ async def test_each_part_fails_by_itself(served: Bench, folder: Path, story: Pat
     assert "knows English only" in found["AsrFullTextRecognition"]["message"]
     assert "knows English only" in found["TransTextRecognition"]["message"], "there is nothing to be translated"
     assert found["OcrFullTextRecognition"]["status"] == "SUCCESS"
+
+
+async def test_what_can_not_be_taken_out_fails_alone(
+    served: Bench, story: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A filter that fails costs what it measures, and nothing of what is read and heard in the same decode."""
+    monkeypatch.setattr(measures, "PICTURE", "signalstats=nonsense=1")
+    (served.root / story.name).write_bytes(story.read_bytes())
+    served.template("ai_recognition", 50001, {"Name": "n"} | ALL)
+    served.template("quality_control", 50002, {"Name": "n", "QualityControlItemSet": [{"Type": "Blur"}]})
+    outcome = await served.run(
+        story.name, AiRecognitionTask={"Definition": 50001}, AiQualityControlTask={"Definition": 50002}
+    )
+    assert sorted(result.status for result in outcome.results) == ["FAIL", "SUCCESS"]
+    (failed,) = (result for result in outcome.results if result.status == "FAIL")
+    assert failed.output is not None
+    assert [part["type"] for part in failed.output["parts"]] == ["QualityControl"]
+    (read,) = (result for result in outcome.results if result.status == "SUCCESS")
+    assert read.output is not None
+    assert {part["status"] for part in read.output["parts"]} == {"SUCCESS"}
 
 
 async def test_nothing_to_find(served: Bench, folder: Path) -> None:

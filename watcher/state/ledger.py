@@ -475,6 +475,8 @@ def _seen(connection: Connection, query: Select[Any]) -> list[_Seen]:
 
 def _compare(rows: Sequence[_Seen], infos: Sequence[ObjectInfo]) -> tuple[list[ObjectInfo], list[_Seen], list[_Seen]]:
     """What is listed and not known, what is known and not listed, and what is listed again."""
+    if not rows:
+        return list(infos), [], []
     known: dict[bytes, list[_Seen]] = defaultdict(list)
     for row in rows:
         known[row.place].append(row)

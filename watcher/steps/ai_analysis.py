@@ -6,6 +6,7 @@ import shutil
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ class AiAnalysisStep(IntelligentStep[AiAnalysisInput, AIAnalysisTemplate]):
         found: list[Render] = []
         for number, span in enumerate(_stories.highlights(self.findings)):
             window = Window(span.start, span.end if span.end < media.duration else None)
-            want = _picture.Want("mp4", self.options, window)
+            want = _picture.Want("mp4", replace(self.options, hardware=""), window)
             picture = _picture.picture(video, media, want, (), NO_ASSETS)
             sounds = [_sound.encoded(AudioTemplate(codec="aac"), media.sound, (), Track())] if media.sound else []
             muxer = ("-f", "mp4", "-movflags", "+faststart")
