@@ -53,6 +53,14 @@ async def test_covers_are_of_what_is_good(workbench: Bench, tmp_path: Path) -> N
             assert red > 150 > green, cover
     assert covers[0]["cover_path"] == "/out/film_cover_50001_0.jpg"
     assert output["output_storage"]["cos_output_storage"]["bucket"] == "b"
+    bars = tmp_path / "bars.mp4"
+    graph = "smptebars=size=640x360:rate=25:d=6[a];mandelbrot=size=640x360:rate=25,trim=duration=3[b];[a][b]concat"
+    subprocess.run([parts.FFMPEG, "-v", "error", "-y", "-f", "lavfi", "-i", graph, str(bars)], check=True)
+    chosen = (await analysed(workbench, bars, CoverConfigure=ON))["Cover"]["output"]["cover_set"]
+    with Image.open(workbench.path(chosen[0]["cover_path"])) as picture:
+        first = picture.convert("RGB").getpixel((20, 10))
+        assert not all(150 < value < 210 for value in first), "the first of the bars is grey"  # type: ignore[union-attr]
+    assert chosen[0]["confidence"] > 0
     blind = await analysed(workbench, parts.make_clip(tmp_path / "blind.m4a", "-vn", seconds=1), CoverConfigure=ON)
     assert blind["Cover"]["code"] == "SourceFileError.NoVideoMedia"
     one = await analysed(workbench, parts.make_clip(tmp_path / "one.mp4", "-frames:v", "1"), CoverConfigure=ON)
@@ -185,6 +193,9 @@ async def test_splitting(workbench: Bench, tmp_path: Path, measured: Measured) -
         spoken = await analysed(workbench, scenes(tmp_path / "spoken.mp4", sound), SegmentConfigure=ON)
         starts = [s["start_time_offset"] for s in spoken["SegmentRecognition"]["output"]["segment_set"]]
         assert [round(start) for start in starts] == [0, 9, 14]
+        loud = await analysed(workbench, scenes(tmp_path / "loud.mp4", "anoisesrc=amplitude=0.3"), SegmentConfigure=ON)
+        starts = [s["start_time_offset"] for s in loud["SegmentRecognition"]["output"]["segment_set"]]
+        assert [round(start) for start in starts] == [0, 5, 9, 14], "sound without a pause says nothing"
         blind = parts.make_clip(tmp_path / "blind.m4a", "-vn", seconds=1)
         assert (await analysed(workbench, blind, SegmentConfigure=ON))["SegmentRecognition"]["status"] == "FAIL"
         one = parts.make_clip(tmp_path / "one.mp4", "-frames:v", "1")

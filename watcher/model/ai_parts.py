@@ -70,7 +70,7 @@ REVIEW = (
 
 ANALYSIS = (
     WantedPart("Classification", "classification_configure", "vision"),
-    WantedPart("Cover", "cover_configure", "measures", uses=("faces",)),
+    WantedPart("Cover", "cover_configure", "measures", also=("bars",), uses=("faces",)),
     WantedPart("Tag", "tag_configure", "vision"),
     WantedPart("FrameTag", "frame_tag_configure", "vision"),
     WantedPart("Highlight", "highlight_configure", "measures", uses=("speech",)),

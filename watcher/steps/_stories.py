@@ -23,8 +23,8 @@ SHORTEST_PAUSE = 0.25
 NEAR = 0.5
 """Seconds between a cut and a pause that belong together."""
 SHORTEST_SEGMENT = 2.0
-SURE_WITH_PAUSE, SURE_WITHOUT_SOUND = 95.0, 70.0
-"""Confidence of a border: a cut in a pause, and a cut of a film that has no sound."""
+SURE_WITH_PAUSE, SURE_WITHOUT_PAUSES = 95.0, 70.0
+"""Confidence of a border: a cut in a pause, and a cut of a film that has no sound, or sound without a pause."""
 
 BIN = 1.0
 """Seconds for which there is one value of how exciting the film is."""
@@ -47,14 +47,14 @@ class Span:
 
 
 def segments(findings: Findings) -> list[Span]:
-    """The parts that a film falls into: at cuts, and where there is sound only at those in a pause of it."""
+    """The parts that a film falls into: at cuts, and where the sound has pauses only at those in a pause of it."""
     borders = [(0.0, 100.0)]
-    pauses = _pauses(findings.loudness) if findings.loudness else None
+    pauses = _pauses(findings.loudness) if findings.loudness else []
     for cut in findings.cuts:
         if cut - borders[-1][0] < SHORTEST_SEGMENT or findings.duration - cut < SHORTEST_SEGMENT:
             continue
-        if pauses is None:
-            borders.append((cut, SURE_WITHOUT_SOUND))
+        if not pauses:
+            borders.append((cut, SURE_WITHOUT_PAUSES))
         elif any(start - NEAR <= cut <= end + NEAR for start, end in pauses):
             borders.append((cut, SURE_WITH_PAUSE))
     borders.append((round(findings.duration, 3), 100.0))

@@ -32,6 +32,8 @@ MOST_COVERS = 3
 APART = 0.1
 """Share of the film that lies between two covers, at least."""
 MOST_TAGS = 10
+BAR_STEP = 0.2
+"""Seconds between two looks for colour bars."""
 FACE = 0.3
 """Share of what is missing that a face makes up for."""
 BAD = ("Blur", "LowLighting", "HighLighting", "SolidColorScreen", "BlackScreen", "Mosaic", "Noise")
@@ -189,13 +191,15 @@ def _rated(findings: Findings) -> Iterator[tuple[float, float, Path]]:
     """How good a cover each picture would be (0 to 100), its time, and its file; one with a face is better."""
     looks = findings.looks
     faces = {time for time, boxes in findings.face_boxes if boxes}
+    bars = [time for time, there in findings.bars if there]
     times = [look.time for look in looks]
     for index, picture in enumerate(findings.pictures if looks else ()):
         time = index * findings.step
         after = min(bisect_left(times, time), len(looks) - 1)
         before = max(0, after - 1)
         nearest = looks[before] if time - times[before] <= abs(times[after] - time) else looks[after]
-        rating = _beauty(nearest)
+        shows_bars = any(abs(time - shown) < BAR_STEP for shown in bars[max(0, bisect_left(bars, time) - 1) :][:2])
+        rating = 0.0 if shows_bars else _beauty(nearest)
         if rating > 0 and round(time, 3) in faces:
             rating += FACE * (100 - rating)
         yield rating, time, picture
