@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import io
 import json
+import mmap
 import os
 import shutil
 import ssl
@@ -516,6 +517,80 @@ async def test_folder_zoo(tmp_path: Path) -> None:
     await reader.until(lambda: len([event for event in reader.seen if event.key == "hard.mp4"]) >= 2)
     await asyncio.sleep(0.8)
     assert reader.keys() == {"hard.mp4", "tree/in/t.mp4"}
+    await reader.close()
+
+
+def test_a_file_that_is_open_is_seen_beside_those_that_come_and_go(tmp_path: Path) -> None:
+    """A writer that opens and closes other files meanwhile hides none."""
+    ended = threading.Event()
+
+    def busy() -> None:
+        while not ended.is_set():
+            others = [open(os.devnull, "w") for _ in range(20)]  # noqa: SIM115
+            for other in others:
+                other.close()
+
+    lower = [open(os.devnull, "w") for _ in range(20)]  # noqa: SIM115  the places of those that come and go
+    with (tmp_path / "film.mp4").open("wb") as film:
+        for other in lower:
+            other.close()
+        status = os.fstat(film.fileno())
+        thread = threading.Thread(target=busy)
+        thread.start()
+        try:
+            for _ in range(60):
+                assert (status.st_dev, status.st_ino) in _inotify.open_for_writing()
+        finally:
+            ended.set()
+            thread.join()
+    assert (status.st_dev, status.st_ino) not in _inotify.open_for_writing()
+
+
+async def test_folder_writers(tmp_path: Path) -> None:
+    """D23: slow, with pauses longer than a file has to rest; over a memory map; preallocated; under another name first:
+    each is told of once, when it is closed, as it is then."""
+    made = FolderCase(tmp_path / "root")
+    root = tmp_path / "root"
+    reader = Reader(made.source, Ledger())
+    await reader.listening.wait()
+
+    async def slow() -> None:
+        with (root / "slow.mp4").open("wb", 0) as file:
+            for _ in range(4):
+                file.write(b"x" * 100)
+                await asyncio.sleep(0.7)
+        (root / "slow.done").touch()
+
+    async def mapped() -> None:
+        with (root / "mapped.mp4").open("w+b") as file:
+            file.truncate(4096)
+            with mmap.mmap(file.fileno(), 4096) as memory:
+                for place in range(0, 4096, 1024):
+                    memory[place : place + 4] = b"data"
+                    memory.flush()
+                    await asyncio.sleep(0.6)
+
+    async def preallocated() -> None:
+        with (root / "sparse.mp4").open("wb", 0) as file:
+            os.posix_fallocate(file.fileno(), 0, 1 << 20)
+            await asyncio.sleep(1.5)
+            file.write(b"x" * (1 << 20))
+
+    async def renamed() -> None:
+        (root / "film.mp4.part").write_bytes(b"x")
+        await asyncio.sleep(1.5)
+        with (root / "film.mp4.part").open("ab") as file:
+            file.write(b"y")
+        (root / "film.mp4.part").rename(root / "film.mp4")
+
+    writers = {"slow.mp4": 400, "mapped.mp4": 4096, "sparse.mp4": 1 << 20, "film.mp4": 2}
+    await asyncio.gather(slow(), mapped(), preallocated(), renamed())
+    await reader.until(lambda: reader.keys() >= writers.keys())
+    await asyncio.sleep(1.0)
+    # What the first scan came across is recorded as it was, and starts nothing.
+    seen = [event for event in reader.seen if event.key in writers and not event.existing]
+    told = [(event.key, event.info.size) for event in seen if event.info is not None]
+    assert sorted(told) == sorted(writers.items())
     await reader.close()
 
 

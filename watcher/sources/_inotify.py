@@ -159,7 +159,9 @@ def open_for_writing() -> set[tuple[int, int]]:
 def _written_by(process: str) -> Iterator[tuple[int, int]]:
     with os.scandir(f"/proc/{process}/fd") as descriptors:
         for descriptor in descriptors:
-            if descriptor.stat(follow_symlinks=False).st_mode & stats.S_IWUSR:  # /proc shows the mode of the open
-                status = descriptor.stat()
-                if stats.S_ISREG(status.st_mode):
-                    yield status.st_dev, status.st_ino
+            # One that was closed meanwhile says nothing of the others.
+            with contextlib.suppress(OSError):
+                if descriptor.stat(follow_symlinks=False).st_mode & stats.S_IWUSR:  # /proc shows the mode of the open
+                    status = descriptor.stat()
+                    if stats.S_ISREG(status.st_mode):
+                        yield status.st_dev, status.st_ino
