@@ -15,7 +15,7 @@ from watcher.media import extraction
 from watcher.media.diagnosis import diagnose
 from watcher.media.probe import Probe
 from watcher.media.render import Render
-from watcher.model.findings import Failure
+from watcher.model.findings import Failure, Findings
 from watcher.model.media_info import MediaInfo
 from watcher.model.samples import FilmEnds
 from watcher.model.task import StepResult
@@ -76,7 +76,7 @@ class Understanding:
         else:
             findings.faults = faults
         for step in steps:
-            step.findings = findings
+            step.findings = of_language(findings, step.language(), search.language)
             self.ends = await asyncio.to_thread(step.ends) or self.ends
 
     async def _diagnosed(
@@ -123,6 +123,14 @@ class Understanding:
                     step.cut[name] = clip.produced[name].files[0]
                 else:
                     step.clip_failure = Failure(clip.result.code, clip.result.message)
+
+
+def of_language(findings: Findings, wanted: str, heard: str) -> Findings:
+    """The findings for a sub-task: speech is listened to in one language, and it may have named another one."""
+    if wanted in ("", heard):
+        return findings
+    message = f"another sub-task has the speech written down in {heard!r}, so that it can't be in {wanted!r} too"
+    return replace(findings, failures=findings.failures | {"speech": Failure("InvalidInput", message)})
 
 
 def _steps(runs: Sequence[Run]) -> list[IntelligentStep[Any, Any]]:

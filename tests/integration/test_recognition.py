@@ -37,7 +37,9 @@ from watcher.media import measures
 from watcher.media.containment import Containment
 from watcher.media.inference import ModelProcess
 from watcher.model.answers import likeness
+from watcher.model.findings import Findings
 from watcher.model.samples import KnownPerson, Person, Word
+from watcher.understanding import of_language
 
 TITLES = [
     Title("BREAKING NEWS 2026", 1, 4),
@@ -423,6 +425,16 @@ async def test_a_network_that_is_broken(workbench: Bench, story: Path, provider:
         assert f"the network in {folder} can't be loaded" in found["message"]
     finally:
         await workbench.worker.models.close()
+
+
+def test_speech_is_in_one_language() -> None:
+    """A sub-task that names another one than the task's first is told so, and finds everything else."""
+    found = Findings(duration=3.0, step=0.5)
+    assert of_language(found, "", "en") is of_language(found, "en", "en") is found
+    other = of_language(found, "de", "en")
+    assert other.failures["speech"].code == "InvalidInput"
+    assert "in 'en', so that it can't be in 'de' too" in other.failures["speech"].message
+    assert (other.duration, other.step, found.failures) == (3.0, 0.5, {})
 
 
 def test_what_vosk_says() -> None:
