@@ -13,6 +13,7 @@ import pytest
 from tests import parts
 from tests.conftest import Measured
 from tests.workbench import Bench
+from watcher.media import extraction
 from watcher.model.samples import FilmEnds
 from watcher.state.store import State
 from watcher.steps import _openings as openings
@@ -31,6 +32,16 @@ def melody(seed: int, seconds: float) -> numpy.ndarray[tuple[int], numpy.dtype[n
     return numpy.concatenate(found)[: round(seconds * RATE)]
 
 
+def write(path: Path, sound: numpy.ndarray[tuple[int], numpy.dtype[numpy.float64]]) -> Path:
+    """Sound as a file, with room for three notes at once."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes((sound / 4 * 32767).astype("<i2").tobytes())
+    return path
+
+
 def episode(
     path: Path, number: int, before: float = 8, opening: float = 15, middle: float = 40, closing: float = 12
 ) -> Path:
@@ -39,12 +50,7 @@ def episode(
         melody(1000 + number, before), melody(1, opening), melody(2000 + number, middle), melody(2, closing),
     ])  # fmt: skip
     sound += numpy.random.default_rng(number).normal(0, 0.05, len(sound))
-    raw = path.with_suffix(".wav")
-    with wave.open(str(raw), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE)
-        file.writeframes((sound / 4 * 32767).astype("<i2").tobytes())
+    raw = write(path.with_suffix(".wav"), sound)
     picture = ["-f", "lavfi", "-i", "testsrc2=size=160x90:rate=5"]
     command = [
         parts.FFMPEG,
@@ -105,6 +111,24 @@ def test_what_is_short_or_strange_is_not_common() -> None:
     assert openings.common([], noise[0]) is None
     assert openings.common(noise[0][:8], noise[0]) is None
     assert openings.common(noise[0], [*noise[1], *noise[0]]) == pytest.approx((0, 2000 / openings.PRINTS), abs=2)
+
+
+@pytest.mark.parametrize("kind", ["silence", "noise", "tone"])
+def test_what_many_films_begin_with_is_no_opening(tmp_path: Path, kind: str) -> None:
+    """Two strangers that begin and end with the same twenty seconds of nothing much."""
+    found = []
+    for number in (1, 2):
+        lead = numpy.zeros(20 * RATE)
+        if kind == "noise":
+            lead = numpy.random.default_rng(number).normal(0, 0.3, len(lead))
+        elif kind == "tone":
+            lead = numpy.sin(2 * numpy.pi * 440 * numpy.arange(len(lead)) / RATE)
+        raw = write(tmp_path / f"{number}.wav", numpy.concatenate([lead, melody(number, 60), lead]))
+        command = [parts.FFMPEG, "-v", "error", "-y", "-i", str(raw), "-f", "chromaprint", "-fp_format", "raw"]
+        subprocess.run([*command, str(tmp_path / "print")], check=True)
+        found.append(openings.ends(extraction.read_fingerprint(tmp_path / "print"), 100.0))
+    assert openings.opening(found[0], found[1:]) == 0
+    assert openings.closing(found[0], found[1:]) == 100
 
 
 async def test_films_of_a_directory_are_remembered(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ bit error rate of 0.35 is used here).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from watcher.media.extraction import PRINTS
 from watcher.model.samples import FilmEnds
@@ -26,6 +26,11 @@ CLEAR = 6
 BEGINS, ENDS = 0.55, 1.45
 """Seconds by which the sound of a part begins and ends later than the values that are clearly the same: each value is
 about 2.4 s of sound from its place on."""
+VARIED, LATER = 10, 20
+"""Bits in which sound that changes differs from what it is so many values later: of speech and music nearly all values
+do, of silence, noise and tones a twentieth at most."""
+ENOUGH = 0.8
+"""Share of the shortest part that has to change so."""
 GAP = 2.0
 """Seconds of difference within what is the same all the same."""
 SEEDS = 3
@@ -41,58 +46,60 @@ def ends(fingerprint: Sequence[int], duration: float) -> FilmEnds:
 
 
 def common(one: Sequence[int], other: Sequence[int]) -> tuple[float, float] | None:
-    """The longest part of ``one`` that is in ``other`` too: begin and end in seconds of ``one``; None for none."""
-    best: tuple[int, int] = (0, 0)
-    for offset in _offsets(one, other):
+    """The longest part of ``one`` that is in ``other`` too: begin and end in seconds of ``one``; None for none.
+
+    Only sound that changes counts: silence, noise and a single tone are in many films that have nothing in common.
+    """
+    varied = [(a ^ b).bit_count() >= VARIED for a, b in zip(one, one[LATER:], strict=False)]
+    best, most = (0, 0), 0
+    for offset in _offsets(one, other, varied):
         start = max(0, -offset)
         stop = min(len(one), len(other) - offset)
-        found = _longest(one[start:stop], other[start + offset : stop + offset])
-        if found is not None and found[1] - found[0] > best[1] - best[0]:
-            best = found[0] + start, found[1] + start
-    if (best[1] - best[0]) / PRINTS < SHORTEST:
+        for first, last in _stretches(one[start:stop], other[start + offset : stop + offset]):
+            changing = sum(varied[first + start : last + start])
+            if changing > most:
+                best, most = (first + start, last + start), changing
+    if most / PRINTS < ENOUGH * SHORTEST or (best[1] - best[0]) / PRINTS < SHORTEST:
         return None
     # What is the same from the first value on was so before it, as far as anybody can tell.
     return best[0] / PRINTS + (BEGINS if best[0] else 0.0), best[1] / PRINTS + ENDS
 
 
-def _offsets(one: Sequence[int], other: Sequence[int]) -> list[int]:
+def _offsets(one: Sequence[int], other: Sequence[int], varied: Sequence[bool]) -> list[int]:
     """The likeliest shifts between the two: those by which most values are the same but for few bits."""
     places: dict[int, list[int]] = {}
     for index, value in enumerate(other):
         places.setdefault(value >> 12, []).append(index)
     votes: dict[int, int] = {}
-    for index, value in enumerate(one):
-        for place in places.get(value >> 12, ())[:200]:
-            if (value ^ other[place]).bit_count() <= SEEDS:
-                votes[place - index] = votes.get(place - index, 0) + 1
+    for index, changes in enumerate(varied):
+        if changes:
+            value = one[index]
+            for place in places.get(value >> 12, ())[:200]:
+                if (value ^ other[place]).bit_count() <= SEEDS:
+                    votes[place - index] = votes.get(place - index, 0) + 1
     return sorted(votes, key=lambda offset: -votes[offset])[:5]
 
 
-def _longest(one: Sequence[int], other: Sequence[int]) -> tuple[int, int] | None:
-    """The longest stretch of two parts of the same length in which few bits differ."""
+def _stretches(one: Sequence[int], other: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """The stretches of two parts of the same length in which few bits differ."""
     differ = [(a ^ b).bit_count() for a, b in zip(one, other, strict=True)]
     if len(differ) < WINDOW:
-        return None
+        return
     total = sum(differ[:WINDOW])
     good: list[bool] = []
     for index in range(len(differ) - WINDOW + 1):
         good.append(total <= LIMIT * WINDOW)
         if index + WINDOW < len(differ):
             total += differ[index + WINDOW] - differ[index]
-    best: tuple[int, int] | None = None
     begun: int | None = None
     last = 0
-    for index, same in enumerate([*good, *[False] * int(GAP * PRINTS + 1)]):
+    for index, same in enumerate([*good, *[False] * int(GAP * PRINTS + 2)]):
         if same:
             begun = index if begun is None else begun
             last = index
         elif begun is not None and index - last > GAP * PRINTS:
-            if best is None or last - begun > best[1] - best[0]:
-                best = begun, last
+            yield _trimmed(differ, begun, last + WINDOW)
             begun = None
-    if best is None:
-        return None
-    return _trimmed(differ, best[0], best[1] + WINDOW)
 
 
 def _trimmed(differ: Sequence[int], start: int, stop: int) -> tuple[int, int]:
