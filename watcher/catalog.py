@@ -29,13 +29,11 @@ HOW_TO_SERVE: dict[Needed, str] = {
     "vision": "nothing says what pictures show; name a server in the settings: ai.vision: {type: openai, url: …}",
     "violence": "nothing sees violence; name a provider in the settings, under ai.violence: a server or an ONNX file",
     "codes": "nothing finds codes; pip install 'watcher[quality]'",
-    "measures": "",
     "faces": "nothing recognises faces; pip install 'watcher[face]', or name a provider, under ai.faces",
     "translation": "nothing translates; name a server in the settings: ai.translation: {type: openai, url: …}",
     "description": "nothing says what films are about; name a server: ai.description: {type: openai, url: …}",
     "objects": "nothing finds objects; name a model in the settings: ai.objects: {type: onnx, model: …, classes: …}",
     "cuts": "nothing finds cuts; pip install 'watcher[analysis]'",
-    "fingerprint": "",
 }
 """What to do when a capability has no provider."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from watcher import log
 from watcher.errors import MediaError
@@ -21,8 +21,21 @@ from watcher.model.media_info import MediaInfo
 
 _log = log.get("inference")
 
+V = TypeVar("V")
+
 THEN: tuple[Capability, ...] = ("description", "translation")
 """What is asked when the others have answered: it is about what is said."""
+
+
+_SEEN: dict[Capability, tuple[str, Callable[[Sequence[answers.Answer], float, answers.Scale], Iterable[Any]]]] = {
+    "text": ("sights", answers.sights),
+    "codes": ("codes", answers.codes),
+    "vision": ("labelled", lambda found, step, _: answers.labelled(found, step)),
+    "nudity": ("parts", answers.parts),
+    "objects": ("objects", answers.objects),
+    "violence": ("violence", answers.objects),
+}
+"""What is only looked for in pictures: the member of the findings, and what makes it of the answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +65,6 @@ class Models:
         findings = Findings(media.duration, extracted.step)
         findings.has_picture, findings.has_sound = media.picture is not None, media.sound is not None
         findings.pictures = extracted.pictures
-        step, scale = extracted.step, extracted.scale
         ways: dict[Needed, Callable[[], Awaitable[None]]] = {
             "measures": partial(_read_measures, findings, extracted, media),
             "fingerprint": partial(_read_fingerprint, findings, extracted),
@@ -64,24 +76,11 @@ class Models:
             "translation": partial(self._translation, findings, search),
         }
 
-        async def look(capability: Capability) -> None:
-            found = await self._look(capability, extracted)
-            if capability == "text":
-                findings.sights = tuple(answers.sights(found, step, scale))
-            elif capability == "codes":
-                findings.codes = tuple(answers.codes(found, step, scale))
-            elif capability == "vision":
-                findings.labelled = tuple(answers.labelled(found, step))
-            elif capability == "nudity":
-                findings.parts = tuple(answers.parts(found, step, scale))
-            elif capability == "objects":
-                findings.objects = tuple(answers.objects(found, step, scale))
-            else:
-                findings.violence = tuple(answers.objects(found, step, scale))
+        ways |= {name: partial(self._pictures, findings, extracted, name) for name in _SEEN}
 
         async def attempt(needed: Needed) -> None:
             try:
-                await (ways[needed]() if needed in ways else look(needed))  # type: ignore[arg-type]
+                await ways[needed]()
             except MediaError as error:
                 findings.failures[needed] = Failure(error.code, error.message)
 
@@ -97,8 +96,14 @@ class Models:
 
     async def _look(self, capability: Capability, extracted: Extracted, **more: Any) -> list[dict[str, Any]]:
         """Ask about the pictures."""
-        _require(extracted, extraction.PICTURES, extracted.pictures, Findings.no_picture)
-        return await self._ask(capability, {"pictures": [str(path) for path in extracted.pictures], **more})
+        pictures = _require(extracted, extraction.PICTURES, extracted.pictures, Findings.no_picture)
+        return await self._ask(capability, {"pictures": [str(path) for path in pictures], **more})
+
+    async def _pictures(self, findings: Findings, extracted: Extracted, capability: Capability) -> None:
+        """What is found in pictures, one by one."""
+        member, read = _SEEN[capability]
+        found = await self._look(capability, extracted)
+        setattr(findings, member, tuple(read(found, extracted.step, extracted.scale)))
 
     async def _faces(self, findings: Findings, extracted: Extracted, samples: Mapping[str, Path]) -> None:
         first, *found = await self._look(
@@ -110,13 +115,13 @@ class Models:
         findings.face_boxes = tuple(answers.face_boxes(found, extracted.step, extracted.scale))
 
     async def _speech(self, findings: Findings, extracted: Extracted, language: str) -> None:
-        _require(extracted, extraction.SOUND, extracted.sound, Findings.no_sound)
-        found = await self._ask("speech", {"sound": str(extracted.sound), "language": language})
+        sound = _require(extracted, extraction.SOUND, extracted.sound, Findings.no_sound)
+        found = await self._ask("speech", {"sound": str(sound), "language": language})
         findings.utterances = tuple(answers.utterances(found))
 
     async def _cuts(self, findings: Findings, extracted: Extracted) -> None:
-        _require(extracted, extraction.MOTION, extracted.motion, Findings.no_picture)
-        found = await self._ask("cuts", {"film": str(extracted.motion)})
+        film = _require(extracted, extraction.MOTION, extracted.motion, Findings.no_picture)
+        found = await self._ask("cuts", {"film": str(film)})
         findings.cuts = tuple(round(float(cut["time"]), 3) for cut in found)
 
     async def _description(self, findings: Findings, extracted: Extracted, languages: frozenset[str]) -> None:
@@ -146,22 +151,20 @@ class Models:
             await process.close()
 
 
-def _require(extracted: Extracted, name: str, found: object, missing: Failure) -> None:
-    """Raise MediaError where something was not taken out of the source: why, or that the source has it not."""
+def _require(extracted: Extracted, name: str, found: V | None, missing: Failure) -> V:
+    """What was taken out of the source; raises MediaError where it was not: why, or that the source has it not."""
     failed = extracted.failures.get(name)
-    if failed is None and not found:
-        failed = missing
-    if failed is not None:
-        raise MediaError(failed.code, failed.message)
+    if failed is None and found:
+        return found
+    failed = failed or missing
+    raise MediaError(failed.code, failed.message)
 
 
 async def _read_measures(findings: Findings, extracted: Extracted, media: MediaInfo) -> None:
     if not findings.has_picture and not findings.has_sound:
         return
     missing = Failure("InternalError", "nothing was measured")
-    _require(extracted, extraction.MEASURES, extracted.measures, missing)
-    folder = extracted.measures
-    assert folder is not None  # noqa: S101  as required
+    folder = _require(extracted, extraction.MEASURES, extracted.measures, missing)
     if media.picture is not None:
         size = media.picture.width, media.picture.height
         findings.looks = await asyncio.to_thread(measures.looks, folder / measures.PICTURE_FILE, size)
@@ -169,15 +172,13 @@ async def _read_measures(findings: Findings, extracted: Extracted, media: MediaI
 
 
 async def _read_fingerprint(findings: Findings, extracted: Extracted) -> None:
-    _require(extracted, extraction.FINGERPRINT, extracted.fingerprint, Findings.no_sound)
-    assert extracted.fingerprint is not None  # noqa: S101  as required
-    findings.fingerprint = await asyncio.to_thread(extraction.read_fingerprint, extracted.fingerprint)
+    file = _require(extracted, extraction.FINGERPRINT, extracted.fingerprint, Findings.no_sound)
+    findings.fingerprint = await asyncio.to_thread(extraction.read_fingerprint, file)
 
 
 async def _read_bars(findings: Findings, extracted: Extracted) -> None:
-    _require(extracted, extraction.BARS, extracted.bars, Findings.no_picture)
-    assert extracted.bars is not None  # noqa: S101  as required
-    findings.bars = await asyncio.to_thread(measures.bars, extracted.bars)
+    file = _require(extracted, extraction.BARS, extracted.bars, Findings.no_picture)
+    findings.bars = await asyncio.to_thread(measures.bars, file)
 
 
 NO_MODELS = Models()

@@ -77,21 +77,23 @@ class DlibProvider(Provider):
         unusable = [name for name, vector in wanted.items() if vector is None]
         return {name: vector for name, vector in wanted.items() if vector is not None}, unusable
 
-    def _vectors(self, picture: Any, enlarge: int) -> list[tuple[Any, Any]]:
+    def _vectors(self, picture: Any, enlarge: int, *, compared: bool = True) -> list[tuple[Any, Any]]:
+        """Each face with its place, and its vector if it is to be ``compared``, which takes longer than finding it."""
         import cv2  # noqa: PLC0415
         import numpy  # noqa: PLC0415
 
         colours = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
-        return [
-            (box, numpy.array(self._network.compute_face_descriptor(colours, self._landmarks(colours, box))))
-            for box in self._detect(colours, enlarge)
-        ]
+
+        def vector(box: Any) -> Any:
+            return numpy.array(self._network.compute_face_descriptor(colours, self._landmarks(colours, box)))
+
+        return [(box, vector(box) if compared else None) for box in self._detect(colours, enlarge)]
 
     def _faces(self, picture: Any, samples: dict[str, Any]) -> list[dict[str, Any]]:
         import numpy  # noqa: PLC0415
 
         found: list[dict[str, Any]] = []
-        for box, vector in self._vectors(picture, self.options.enlarge):
+        for box, vector in self._vectors(picture, self.options.enlarge, compared=bool(samples)):
             distances = {name: float(numpy.linalg.norm(vector - sample)) for name, sample in samples.items()}
             near = sorted((distance, name) for name, distance in distances.items() if distance < FAR)
             found.append({

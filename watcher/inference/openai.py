@@ -15,12 +15,13 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
 from pydantic import Field, SecretStr
 
 from watcher import plugin
 from watcher.inference.base import Provider
+from watcher.model.ai_templates import ViolenceLabel
 from watcher.plugin import Seconds
 
 V = TypeVar("V")
@@ -31,7 +32,7 @@ WISH = (
     '"tags": [{"name": "a thing, person, place or action that is to be seen", "confidence": 0 to 100}]} '
     "with at most ten tags, the most important first, in lower case."
 )
-VIOLENCE = ("guns", "crowd", "bloody", "police", "banners", "militant", "explosion", "terrorists", "scenario")
+VIOLENCE = get_args(ViolenceLabel)
 """The model's labels (contract pipelines.md, section 9)."""
 MODERATION = (
     "Say which of these are to be seen in this picture of a film: "

@@ -16,7 +16,7 @@ from watcher.media import measures
 from watcher.media.render import Interval, Measures, Picture, Render, Size, Sound, Steady, Window, fit
 from watcher.media.verify import Produced
 from watcher.model.findings import Failure
-from watcher.model.media_info import MediaInfo
+from watcher.model.media_info import MediaInfo, VideoStream
 
 PICTURES, SOUND, MEASURES, MOTION, FINGERPRINT = "ai-pictures", "ai-sound", "ai-measures", "ai-motion", "ai-fingerprint"
 BARS = "ai-bars"
@@ -65,10 +65,16 @@ class Extracted:
     """Why something could not be taken out, by the name of its render."""
 
 
+def _visible(media: MediaInfo) -> VideoStream | None:
+    """The stream of pictures, where there is one whose size is known."""
+    picture = media.picture
+    return picture if picture is not None and picture.width and picture.height else None
+
+
 def interval(wish: Extraction, media: MediaInfo) -> Interval | None:
     """When pictures are taken; None where there are none to take."""
-    picture = media.picture
-    if not wish.step or picture is None or not picture.width or not picture.height:
+    picture = _visible(media)
+    if not wish.step or picture is None:
         return None
     duration = picture.duration or media.duration
     step = Fraction(max(wish.step, duration / MOST_PICTURES)).limit_denominator(1000)
@@ -79,7 +85,7 @@ def interval(wish: Extraction, media: MediaInfo) -> Interval | None:
 def renders(wish: Extraction, media: MediaInfo) -> list[Render]:
     """What the decode has to make; nothing for a stream that the source does not have."""
     found: list[Render] = []
-    frames, picture = interval(wish, media), media.picture
+    frames, picture = interval(wish, media), _visible(media)
     if frames is not None and picture is not None:
         shown = float(picture.width * picture.sar), float(picture.height)
         share = min(1.0, LONGEST_SIDE / max(shown))
@@ -89,7 +95,7 @@ def renders(wish: Extraction, media: MediaInfo) -> list[Render]:
     if wish.sound and media.sound is not None:
         sound = Sound("pcm_s16le", (("c", "pcm_s16le"), ("ar", str(RATE)), ("ac", "1")), (STEADY,))
         found.append(Render(SOUND, Window(), None, (sound,), "sound.wav", muxer=("-f", "wav")))
-    if wish.motion and picture is not None and picture.width and picture.height:
+    if wish.motion and picture is not None:
         small = fit(
             (float(picture.width * picture.sar), float(picture.height)),
             MOTION_WIDTH,
@@ -102,7 +108,7 @@ def renders(wish: Extraction, media: MediaInfo) -> list[Render]:
             Steady(rate), small, "mjpeg", ("-c:v", "mjpeg", "-q:v", "4"), "yuvj420p", tone_map=picture.is_hdr
         )
         found.append(Render(MOTION, Window(), video, (), "motion.avi", muxer=("-f", "avi")))
-    if wish.bars and picture is not None and picture.width and picture.height:
+    if wish.bars and picture is not None:
         tiny, looks = Size(*measures.BARS_SIZE, measures.BARS_SIZE), Steady(Fraction(measures.RATE))
         encoder = ("-c:v", "rawvideo")
         video = Picture(looks, tiny, "rawvideo", encoder, "rgb24", repair=(measures.UPPER_HALF,))

@@ -12,6 +12,9 @@ from watcher.model.base import Value
 Toggle = Literal["ON", "OFF"]
 Confidence = Annotated[int, Field(ge=0, le=100)]
 Labels = Annotated[tuple[str, ...], Field(max_length=100)]
+ViolenceLabel = Literal[
+    "guns", "crowd", "bloody", "police", "banners", "militant", "explosion", "terrorists", "scenario"
+]
 OwnTags = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=16)], ...], Field(max_length=10)]
 
 
@@ -48,9 +51,7 @@ class PornImageCheck(Check):
 class TerrorismImageCheck(Check):
     """As :class:`PornImageCheck`."""
 
-    label_set: tuple[
-        Literal["guns", "crowd", "bloody", "police", "banners", "militant", "explosion", "terrorists", "scenario"], ...
-    ] = ()
+    label_set: tuple[ViolenceLabel, ...] = ()
 
 
 class PoliticalImageCheck(Check):

@@ -27,7 +27,7 @@ from watcher.errors import TransientError
 from watcher.model.objects import ObjectEvent, ObjectInfo, Part, file_version
 from watcher.plugin import Seconds
 from watcher.sources._inotify import Hints, Observer, observe, open_for_writing, stop
-from watcher.sources.base import Bucket, Cursor, Delivery, Outstanding, Source
+from watcher.sources.base import Bucket, Cursor, Delivery, Outstanding, Source, is_doubtful
 
 _log = log.get("folder")
 
@@ -36,8 +36,6 @@ LONG_AGO = 3600.0
 """Seconds. A file untouched for this long is complete without being watched for a while."""
 INVENTORY = 86_400.0
 """Seconds between two comparisons of what is known with what is there, so that the ledger forgets what is not."""
-DOUBT, DOUBT_SHARE = 20, 0.5
-"""A directory that lacks more files than this, and a larger share of what is known, is perhaps not mounted."""
 
 
 class Options(plugin.Options):
@@ -209,7 +207,7 @@ class FolderSource(Source):
         there = gone = 0
         async for _, found, keys in self._known(cursor):
             there, gone = there + len(found), gone + len(keys) - len({info.key for info in found})
-        if gone > DOUBT and gone > DOUBT_SHARE * (there + gone):
+        if is_doubtful(there, gone):
             _log.warning("so much is not there that it is not believed", source=self.name, there=there, gone=gone)
             return
         began = int(time.time())

@@ -26,7 +26,7 @@ from watcher.model.objects import Merged, ObjectEvent, ObjectInfo, Part
 from watcher.plugin import Seconds
 from watcher.sources._page_memory import PageMemory, Same
 from watcher.sources._sweep_state import PrefixState, Range, SweepState
-from watcher.sources.base import Bucket, Cursor, Delivery, Outstanding, Page, Source
+from watcher.sources.base import Bucket, Cursor, Delivery, Outstanding, Page, Source, is_doubtful
 
 _log = log.get("s3_poll")
 
@@ -37,8 +37,6 @@ BATCH = 250
 """Objects of one delivery: what the event loop takes in one go."""
 SAVE_EVERY = 25
 """Pages after which a range notes how far it is."""
-DOUBT, DOUBT_SHARE = 20, 0.5
-"""A listing that lacks more objects than the first, and more than the second of all, is not believed."""
 PAGES = "pages"
 """What the memory of pages is kept as."""
 LEAD = 15.0
@@ -385,7 +383,7 @@ class _Sweep:
 
     async def _end(self, seconds: float) -> None:
         of, spend = self._of, self._source.spend
-        doubtful = self._missing > DOUBT and self._missing > DOUBT_SHARE * (self._listed + self._missing)
+        doubtful = is_doubtful(self._listed, self._missing)
         if doubtful:
             _log.warning(
                 "a listing lacks so much that it is not believed: nothing is forgotten",

@@ -241,8 +241,8 @@ class Ledger:
     async def keys(self, storage: str, after: str, limit: int) -> list[str]:
         """Keys of a storage that are known, behind one, in their order."""
         table = schema.ledger
-        first = place_of(storage, after) if after else place_of(storage, "")
-        query = select(table.c.place).where(table.c.place > first, table.c.place < _following(place_of(storage, "")))
+        end = _following(place_of(storage, ""))
+        query = select(table.c.place).where(table.c.place > place_of(storage, after), table.c.place < end)
         query = query.distinct().order_by(table.c.place).limit(limit)
         places = await self._database.read(lambda connection: connection.execute(query).scalars().all())
         return [place[PREFIX:].decode("utf-8", "surrogateescape") for place in places]

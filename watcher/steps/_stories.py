@@ -110,7 +110,8 @@ def _excitement(findings: Findings) -> list[float]:
     count = int(findings.duration / BIN)
     motion = _ranked(_binned(((look.time, look.change) for look in findings.looks), count), least=1.0)
     loud = _ranked(_binned(((heard.time, heard.momentary) for heard in findings.loudness), count), least=3.0)
-    speech = [1.0 if _is_said(findings.utterances, index * BIN) else 0.0 for index in range(count)]
+    ends = [utterance.end for utterance in findings.utterances]
+    speech = [1.0 if _is_said(findings.utterances, ends, index * BIN) else 0.0 for index in range(count)]
     total = [
         WEIGHT_MOTION * motion[index] + WEIGHT_LOUD * loud[index] + WEIGHT_SPEECH * speech[index]
         for index in range(count)
@@ -139,8 +140,8 @@ def _ranked(values: Sequence[float], least: float) -> list[float]:
     return [(value - low) / (high - low) for value in values]
 
 
-def _is_said(utterances: Sequence[Utterance], time: float) -> bool:
-    index = bisect_left([utterance.end for utterance in utterances], time)
+def _is_said(utterances: Sequence[Utterance], ends: Sequence[float], time: float) -> bool:
+    index = bisect_left(ends, time)
     return index < len(utterances) and utterances[index].start < time + BIN
 
 

@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,10 @@ class AiAnalysisStep(IntelligentStep[AiAnalysisInput, AIAnalysisTemplate]):
             return None
         return _openings.ends(self.findings.fingerprint, self.findings.duration)
 
+    @cached_property
+    def _high_points(self) -> list[_stories.Span]:
+        return _stories.highlights(self.findings)
+
     def clips(self, media: MediaInfo) -> list[Render]:
         """One for each highlight, in H.264 and AAC."""
         if not self._wants("Highlight") or media.picture is None or "measures" in self.findings.failures:
@@ -65,7 +70,7 @@ class AiAnalysisStep(IntelligentStep[AiAnalysisInput, AIAnalysisTemplate]):
         height = HIGHEST_CLIP if media.picture.height > HIGHEST_CLIP else 0
         video = VideoTemplate(codec="h264", height=height, resolution_adaptive="close")
         found: list[Render] = []
-        for number, span in enumerate(_stories.highlights(self.findings)):
+        for number, span in enumerate(self._high_points):
             window = Window(span.start, span.end if span.end < media.duration else None)
             want = _picture.Want("mp4", replace(self.options, hardware=""), window)
             picture = _picture.picture(video, media, want, (), NO_ASSETS)
@@ -107,14 +112,14 @@ class AiAnalysisStep(IntelligentStep[AiAnalysisInput, AIAnalysisTemplate]):
         if kind == "SegmentRecognition":
             return {"segment_set": [_segment(span) for span in _stories.segments(findings)], "abstract": ""}
         if kind == "HeadTailRecognition":
-            film = _openings.ends(findings.fingerprint, findings.duration)
+            film = self.ends() or FilmEnds((), (), findings.duration)
             head, tail = _openings.opening(film, self.siblings), _openings.closing(film, self.siblings)
             return {"head_time_offset": round(head, 2), "tail_time_offset": round(tail, 2)}
         (language,) = self.describe_in()
         return {"description_set": [_described(findings.described[language], self.storage)]}
 
     def _highlights(self, findings: Findings, directory: Path, files: list[OutputFile]) -> Iterator[dict[str, Any]]:
-        for number, span in enumerate(_stories.highlights(findings)):
+        for number, span in enumerate(self._high_points):
             clip = self.cut[self._clip(number)]
             key = self.naming.object_key(HIGHLIGHT_PATH, "mp4", number=number)
             files.append(OutputFile(clip, key, CONTENT_TYPES["mp4"]))
