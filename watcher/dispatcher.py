@@ -15,7 +15,8 @@ from dataclasses import dataclass, field, replace
 from watcher import log
 from watcher.catalog import Catalog
 from watcher.errors import TransientError, WatcherError
-from watcher.model.objects import Merged, ObjectEvent, ObjectInfo, Part, Strange
+from watcher.model.listed import Listed, Merged
+from watcher.model.objects import ObjectEvent, ObjectInfo, Part, Strange
 from watcher.sources.base import Delivery, Source
 from watcher.sources.s3_poll import S3PollSource
 from watcher.state.leases import Lease
@@ -361,9 +362,9 @@ class SourceMemory:
         return await self._state.ledger.keys(storage, after, limit)
 
     async def merge(
-        self, part: Part, infos: Sequence[ObjectInfo], began: int, *, confirm: bool, baseline: int | None = None
+        self, part: Part, listed: Listed, began: int, *, confirm: bool, baseline: int | None = None
     ) -> Merged:
-        found = await self._state.ledger.merge(part, infos, began, confirm=confirm, baseline=baseline)
+        found = await self._state.ledger.merge(part, listed, began, confirm=confirm, baseline=baseline)
         self._counters.received += found.recorded
         self._counters.tally.existing += found.recorded
         return found

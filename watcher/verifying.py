@@ -10,8 +10,17 @@ from typing import Literal
 from watcher import log
 from watcher.catalog import Catalog
 from watcher.errors import AccessRefused, ObjectNotFound, PermanentError, TransientError
-from watcher.model.objects import MARKER, ObjectEvent, ObjectInfo, parse_lineage, place_of, short_digest
-from watcher.state.ledger import Candidate, Known, Ledger, Match, Places, State, listed_of, overtaken, version_of
+from watcher.model.objects import (
+    MARKER,
+    ObjectEvent,
+    ObjectInfo,
+    listed_of,
+    parse_lineage,
+    place_of,
+    short_digest,
+    version_of,
+)
+from watcher.state.ledger import Candidate, Known, Ledger, Match, Places, State, overtaken
 from watcher.state.store import State as Store
 from watcher.state.unready import Unready
 from watcher.storage.base import Storage

@@ -39,7 +39,8 @@ from tests import parts
 from watcher import listening
 from watcher.dispatcher import SourceMemory
 from watcher.errors import PermanentError, TransientError
-from watcher.model.objects import Merged, ObjectEvent, ObjectInfo, Part, file_version
+from watcher.model.listed import Listed, Merged
+from watcher.model.objects import ObjectEvent, ObjectInfo, Part, file_version
 from watcher.sources import _inotify, amqp, folder, memory, minio_listen, mqtt, s3_poll, sqs, webhook
 from watcher.sources import kafka as kafka_source
 from watcher.sources import nats as nats_source
@@ -78,9 +79,9 @@ class Ledger:
         return []
 
     async def merge(
-        self, part: Part, infos: Sequence[ObjectInfo], began: int, *, confirm: bool, baseline: int | None = None
+        self, part: Part, listed: Listed, began: int, *, confirm: bool, baseline: int | None = None
     ) -> Merged:
-        return Merged(await self.unknown(infos))
+        return Merged(Listed.of(await self.unknown(listed)))
 
     async def lead(self, name: str) -> bool:
         return True

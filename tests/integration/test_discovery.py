@@ -7,7 +7,7 @@ import contextlib
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from tests.faulty import FaultyStore
 from tests.rig import BUCKET, Discovery
 from watcher import backfilling
 from watcher.backfilling import Backfiller
-from watcher.model.objects import Merged, ObjectInfo, Part
+from watcher.model.listed import Listed, Merged
+from watcher.model.objects import Part
 from watcher.sources import _page_memory, webhook
 from watcher.sources._reading import read_message
 from watcher.sources.s3_poll import S3PollSource
@@ -492,9 +493,9 @@ async def test_pages_that_stay_as_they_are_are_not_read_again(store: FaultyStore
         compared: list[int] = []
         merge = found.state.ledger.merge
 
-        async def noted(part: Part, infos: Sequence[ObjectInfo], *given: Any, **further: Any) -> Merged:
-            compared.append(len(infos))
-            return await merge(part, infos, *given, **further)
+        async def noted(part: Part, listed: Listed, *given: Any, **further: Any) -> Merged:
+            compared.append(len(listed))
+            return await merge(part, listed, *given, **further)
 
         found.state.ledger.merge = noted  # type: ignore[method-assign]
         await found.swept(2)
@@ -523,9 +524,9 @@ async def test_the_memory_of_pages_outlives_the_process(
     compared: list[int] = []
     merge = Ledger.merge
 
-    async def noted(self: Ledger, part: Part, infos: Sequence[ObjectInfo], *given: Any, **further: Any) -> Merged:
-        compared.append(len(infos))
-        return await merge(self, part, infos, *given, **further)
+    async def noted(self: Ledger, part: Part, listed: Listed, *given: Any, **further: Any) -> Merged:
+        compared.append(len(listed))
+        return await merge(self, part, listed, *given, **further)
 
     await found.start()
     await found.swept(2)

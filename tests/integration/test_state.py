@@ -21,6 +21,7 @@ from sqlalchemy import Connection, create_engine, select
 
 from tests import parts
 from watcher.errors import ConfigurationError, TransientError
+from watcher.model.listed import Listed
 from watcher.model.objects import ObjectInfo, Part, sequence_mark, version_digest
 from watcher.model.task import StepResult, Task, task_id_of
 from watcher.model.workflow import Workflow
@@ -373,7 +374,7 @@ async def test_sweeps_mark_what_is_gone_and_forget_it_late(state: State) -> None
     await state.ledger.intake([Candidate(item, (match,)) for item in objects], 1000.0)
 
     async def sweep(listed: list[ObjectInfo], began: int, *, confirm: bool = True) -> tuple[list[str], int, int]:
-        found = await state.ledger.merge(Part(STORAGE), listed, began, confirm=confirm)
+        found = await state.ledger.merge(Part(STORAGE), Listed.of(listed), began, confirm=confirm)
         return [item.key for item in found.unknown], found.missing, found.forgotten
 
     assert await sweep([*objects, info("new.mp4")], 2000) == (["new.mp4"], 0, 0)
@@ -396,7 +397,7 @@ async def test_a_part_of_a_listing_speaks_of_its_keys_only(state: State) -> None
     match = await match_of(state)
     await state.ledger.intake([Candidate(info(key), (match,)) for key in ("a", "b", "c", "d")], 1000.0)
     await state.ledger.intake([Candidate(replace(info("c"), storage="other"), (match,))], 1000.0)
-    found = await state.ledger.merge(Part(STORAGE, "", "a", "c"), [info("b")], 2000, confirm=True)
+    found = await state.ledger.merge(Part(STORAGE, "", "a", "c"), Listed.of([info("b")]), 2000, confirm=True)
     assert (found.unknown, found.missing) == ([], 1)
     missing = [(await state.ledger.versions(STORAGE, key))[0].missing for key in "abcd"]
     assert missing == [None, None, -2000, None]

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watcher.errors import TransientError
-from watcher.storage import _listing
-from watcher.storage._listing import parse
+from watcher.model.listed import UNTOLD, Listed
+from watcher.storage import _listing, s3
+from watcher.storage._listing import glimpse, parse
 
 KEY = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=30)
 ENTRY = st.tuples(KEY, st.integers(0, 2**40), st.sampled_from(["STANDARD", "GLACIER", ""]), st.booleans())
@@ -101,3 +102,91 @@ def test_a_page_that_is_as_expected_is_not_read(entries: list[Any], truncated: b
     assert (same.same, same.infos, same.last, following) == (True, [], "last", "t" if truncated else None)
     changed, _ = parse(page([*entries, ("z", 1, "", False)]), "b", "b", None, (whole.digest, "last"))
     assert len(changed.infos) == len(entries) + 1
+
+
+@given(st.lists(ENTRY, max_size=6), st.booleans())
+def test_versions_are_those_of_the_ledger(entries: list[Any], slow: bool) -> None:
+    """Whether they are made from a page, or from what it shows of each object."""
+    body = page(entries)
+    listed = parse(body.replace(b"?>", b"?><!-- a comment -->", 1) if slow else body, "b", "b")[0].infos
+    made = Listed.of(list(listed))
+    assert listed == made
+    assert list(listed.names()) == list(made.names())
+    assert listed.modified == made.modified
+    assert listed[1:] == list(listed)[1:]
+    assert list(listed[1:].names()) == list(listed.names())[1:]
+
+
+def test_what_has_no_etag_has_no_version() -> None:
+    """It would be taken for another version at each look."""
+    body = page([("a", 1, "", False), ("b", 2, "", False)]).replace(b"<ETag>&quot;1&quot;</ETag>", b"<ETag></ETag>")
+    listed = parse(body, "b", "b")[0].infos
+    assert [version == UNTOLD for version in listed.versions] == [True, False]
+    assert listed.versions == Listed.of(list(listed)).versions
+
+
+@given(st.lists(ENTRY, max_size=6), st.booleans(), st.sampled_from(["", "\n  "]))
+def test_a_glimpse_of_a_usual_page_is_right(entries: list[Any], behind: bool, between: str) -> None:
+    """The token may stand before the entries or behind them."""
+    more = b"<IsTruncated>true</IsTruncated><NextContinuationToken>t=/+1</NextContinuationToken>"
+    body = page(entries, between=between).replace(b"<IsTruncated>false</IsTruncated>", b"" if behind else more)
+    if behind:
+        body = body.replace(b"</ListBucketResult>", more + b"</ListBucketResult>")
+    whole, token = parse(body, "b", "b")
+    seen, last = glimpse(body)
+    assert seen == token == "t=/+1"
+    if not any(letter in key for key, *_ in entries for letter in "&<>"):
+        assert last == (whole.infos.keys[-1] if entries else b"")
+
+
+class Scripted(s3.S3Storage):
+    """Answers with pages that a test wrote, by token."""
+
+    def __init__(self, pages: dict[str | None, bytes]) -> None:
+        super().__init__("b", s3.Options())
+        self.asked: list[str | None] = []
+        self._pages = pages
+
+    async def _page(self, prefix: str, after: str, token: str | None) -> tuple[bytes, str | None]:
+        self.asked.append(token)
+        return self._pages[token], None
+
+
+def truncated(keys: str, token: str, extra: bytes = b"") -> bytes:
+    """A page of keys of one letter, and the token of the next."""
+    more = b"<IsTruncated>true</IsTruncated><NextContinuationToken>%b</NextContinuationToken>" % token.encode()
+    body = page([(key, 1, "STANDARD", False) for key in keys])
+    return body.replace(b"<IsTruncated>false</IsTruncated>", extra + more)
+
+
+async def listing(storage: Scripted, until: str | None = None) -> list[str]:
+    return [info.key async for page in storage.pages(until=until) for info in page.infos]
+
+
+async def test_a_glimpse_that_was_wrong_is_asked_again() -> None:
+    """A comment may hold something that looks like a token: what follows is what the page says, once it was read."""
+    hidden = b"<!-- <NextContinuationToken>wrong</NextContinuationToken> -->"
+    pages = {
+        None: truncated("ab", "1", hidden),
+        "1": truncated("c", "2"),
+        "2": page([("d", 1, "", False)]),
+        "wrong": b"",
+    }
+    storage = Scripted(pages)
+    assert await listing(storage) == ["a", "b", "c", "d"]
+    assert storage.asked in ([None, "wrong", "1", "2"], [None, "1", "2"])
+
+
+async def test_no_page_is_asked_for_behind_the_end_of_a_range() -> None:
+    """Requests are paid for."""
+    pages = {None: truncated("ab", "1"), "1": truncated("cd", "2"), "2": truncated("ef", "3"), "3": b"none asks for it"}
+    for until, keys, asked in (("b", "ab", 1), ("c", "abcd", 2), ("d", "abcd", 2), ("e", "abcdef", 3)):
+        storage = Scripted(pages)
+        assert await listing(storage, until) == list(keys)
+        assert len(storage.asked) == asked
+
+
+async def test_a_listing_that_goes_round_is_an_error() -> None:
+    """The same token twice would be the same page for ever."""
+    with pytest.raises(TransientError, match="again and again"):
+        await listing(Scripted({None: truncated("a", "1"), "1": truncated("b", "1")}))

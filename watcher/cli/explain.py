@@ -6,11 +6,10 @@ from pathlib import Path
 
 from watcher.cli import console
 from watcher.errors import ObjectNotFound, WatcherError
-from watcher.model.objects import MARKER, ObjectInfo
+from watcher.model.objects import MARKER, ObjectInfo, listed_of, version_of
 from watcher.model.triggers import explain as predicates_of
 from watcher.settings import Settings
 from watcher.state.ledger import State as Became
-from watcher.state.ledger import listed_of, version_of
 from watcher.state.store import State
 from watcher.state.workflows import StoredWorkflow
 

@@ -17,14 +17,13 @@ from watcher.catalog import Catalog
 from watcher.cli import console
 from watcher.dispatcher import Dispatcher
 from watcher.errors import ConfigurationError, PermanentError, Problem
-from watcher.model.objects import ObjectInfo
+from watcher.model.objects import ObjectInfo, listed_of, version_of
 from watcher.model.triggers import TriggerIndex
 from watcher.model.workflow import Triggered
 from watcher.mps import files
 from watcher.settings import Settings
 from watcher.state.backfills import Backfill
 from watcher.state.ledger import State as Became
-from watcher.state.ledger import listed_of, version_of
 from watcher.state.store import State
 from watcher.state.workflows import StoredWorkflow
 from watcher.verifying import Rules

@@ -101,19 +101,6 @@ class Part:
     last: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Merged:
-    """What a part of a listing told: what the ledger did not know, and how many known versions were not there."""
-
-    unknown: list[ObjectInfo]
-    missing: int = 0
-    forgotten: int = 0
-    settled: bool = False
-    """Nothing is unknown and nothing changed its state: the same listing would tell nothing."""
-    recorded: int = 0
-    """Objects that were there before anybody looked, and are known now."""
-
-
 Expected = Callable[[str], tuple[bytes, str] | None]
 """The digest, and the last key, of the page behind a key, as it was an earlier time; None where that is not known."""
 
@@ -148,7 +135,17 @@ def version_digest(info: ObjectInfo) -> bytes:
 
 def place_of(storage: str, key: str) -> bytes:
     """Where the ledger keeps an object: the rows of a storage lie together, in the order in which S3 lists keys."""
-    return storage_prefix(storage) + key.encode("utf-8", "surrogateescape")
+    return storage_prefix(storage) + key_bytes(key)
+
+
+def key_bytes(key: str) -> bytes:
+    """A key as it goes over the wire; as such it sorts as S3 lists."""
+    return key.encode("utf-8", "surrogateescape")
+
+
+def key_text(key: bytes) -> str:
+    """The inverse of :func:`key_bytes`."""
+    return key.decode("utf-8", "surrogateescape")
 
 
 @lru_cache(maxsize=4096)
@@ -158,9 +155,23 @@ def storage_prefix(storage: str) -> bytes:
     return bytes((found[0] & 0x7F,)) + found[1:]
 
 
-def listed_identity(etag: str, size: int, last_modified: int) -> bytes:
+def listed_identity(etag: bytes, size: int, last_modified: int) -> bytes:
     """Eight bytes that tell a version from the others of its key, by what a listing shows of it."""
-    return short_digest(f"e:{etag}:{size}:{last_modified}")
+    return hashlib.blake2b(b"e:%b:%d:%d" % (etag, size, last_modified), digest_size=8).digest()
+
+
+def _by_listing(info: ObjectInfo) -> bytes:
+    return listed_identity(key_bytes(info.etag), info.size, info.last_modified)
+
+
+def version_of(info: ObjectInfo) -> bytes:
+    """The digest of a version's identity, within its key."""
+    return _by_listing(info) if info.version_id is None else short_digest(info.identity)
+
+
+def listed_of(info: ObjectInfo) -> bytes | None:
+    """The digest by which a listing shows a version that has an id; listings know no ids."""
+    return None if info.version_id is None else _by_listing(info)
 
 
 def short_digest(identity: str) -> bytes:

@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from watcher.model.objects import Expected, Merged, ObjectEvent, ObjectInfo, Part, Strange, nothing_expected
+from watcher.model.listed import Listed, Merged
+from watcher.model.objects import Expected, ObjectEvent, ObjectInfo, Part, Strange, nothing_expected
 
 
 async def _nothing() -> None:
@@ -60,9 +61,9 @@ class Cursor(Protocol):
         """Keys of a storage that the ledger has, behind one, in their order."""
 
     async def merge(
-        self, part: Part, infos: Sequence[ObjectInfo], began: int, *, confirm: bool, baseline: int | None = None
+        self, part: Part, listed: Listed, began: int, *, confirm: bool, baseline: int | None = None
     ) -> Merged:
-        """Compare a part of a listing, in the order of keys, with the ledger; see ``Ledger.merge``."""
+        """Compare a part of a listing with the ledger; see ``Ledger.merge``."""
 
     async def lead(self, name: str) -> bool:
         """Whether this daemon is the one that does what ``name`` says; to be asked again and again meanwhile."""
@@ -75,7 +76,7 @@ class Page(Protocol):
     """A page of a listing, with its last key, and the storage's own time if it told it."""
 
     @property
-    def infos(self) -> list[ObjectInfo]: ...
+    def infos(self) -> Listed: ...
 
     @property
     def last(self) -> str: ...
@@ -107,8 +108,10 @@ class Bucket(Protocol):
     def list(self, prefix: str = "") -> AsyncIterator[list[ObjectInfo]]:
         """All objects whose key starts with ``prefix``, in pages."""
 
-    def pages(self, prefix: str = "", after: str = "", expected: Expected = nothing_expected) -> AsyncIterator[Page]:
-        """The same in the order of keys, where the storage has one, and only keys behind ``after``."""
+    def pages(
+        self, prefix: str = "", after: str = "", expected: Expected = nothing_expected, until: str | None = None
+    ) -> AsyncIterator[Page]:
+        """The same in the order of keys, where the storage has one, and only keys behind ``after``, to ``until``."""
 
     async def check(self) -> None:
         """Raise a WatcherError unless the storage can be read."""

@@ -24,6 +24,7 @@ from pydantic import Field
 
 from watcher import log, plugin
 from watcher.errors import TransientError
+from watcher.model.listed import Listed
 from watcher.model.objects import ObjectEvent, ObjectInfo, Part, file_version
 from watcher.plugin import Seconds
 from watcher.sources._inotify import Hints, Observer, observe, open_for_writing, stop
@@ -212,7 +213,7 @@ class FolderSource(Source):
             return
         began = int(time.time())
         async for after, found, keys in self._known(cursor):
-            await cursor.merge(Part(self._options.storage, "", after, keys[-1]), found, began, confirm=True)
+            await cursor.merge(Part(self._options.storage, "", after, keys[-1]), Listed.of(found), began, confirm=True)
 
     async def _known(self, cursor: Cursor) -> AsyncIterator[tuple[str, list[ObjectInfo], list[str]]]:
         """Pages of the keys that are known: the key before, those files that are there, all keys."""

@@ -13,16 +13,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from bisect import bisect_right
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import lt
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from watcher import log, plugin
 from watcher.errors import TransientError, WatcherError
-from watcher.model.objects import Merged, ObjectEvent, ObjectInfo, Part
+from watcher.model.listed import Listed, Merged
+from watcher.model.objects import ObjectEvent, ObjectInfo, Part, key_bytes, key_text
 from watcher.plugin import Seconds
 from watcher.sources._page_memory import PageMemory, Same
 from watcher.sources._sweep_state import PrefixState, Range, SweepState
@@ -174,7 +177,7 @@ class S3PollSource(Source):
         async for page in self._storage.pages(prefix, tail[0] if len(tail) > 1 else ""):
             self.spend.requests += 1
             state.count(time.time())
-            fresh = await cursor.unknown([info for info in page.infos if not info.key.endswith("/")])
+            fresh = await cursor.unknown(_files(page.infos))
             tail.extend(info.key for info in page.infos if info.key > tail[-1])
             if fresh:
                 yield Delivery(tuple(self.event(info, None) for info in fresh))
@@ -275,12 +278,9 @@ class _Sweep:
             same = self._source.memory.find(self._prefix, after, last)
             return (same.digest, same.last) if same is not None else None
 
-        def ends(page: Page) -> bool:
-            return last is not None and page.last > last
-
-        async for page in _ahead(self._storage.pages(self._prefix, after, expected), ends):
+        async for page in _ahead(self._storage.pages(self._prefix, after, expected, last)):
             await self._count(page.time)
-            ended = ends(page)
+            ended = last is not None and page.last >= last
             after = await self._page(page, after, last, outstanding)
             pages += 1
             self._lasts.append(after)
@@ -291,28 +291,28 @@ class _Sweep:
                 keys.position = after
                 await self._save()
         if not ended:
-            await self._merge(after, last, [], outstanding)
+            await self._merge(after, last, Listed(), outstanding)
         await _committed(outstanding)
         keys.position, keys.done = after, True
 
     async def _page(self, page: Page, after: str, last: str | None, outstanding: Outstanding) -> str:
         """Merge the page behind ``after``, cut at ``last``; returns the key behind which the next one begins."""
-        if any(info.key <= before for info, before in _with_previous(page.infos, after)):
+        listed, until = page.infos, page.last or after
+        if not _in_order(key_bytes(after), listed.keys):
             raise _Unordered
-        infos, until = page.infos, page.last or after
         if last is not None and page.last > last:
-            infos, until = [info for info in infos if info.key <= last], last
+            listed, until = listed[: bisect_right(listed.keys, key_bytes(last))], last
         if page.same:
             same = self._source.memory.find(self._prefix, after, last)
             self._listed += same.listed if same is not None else 0
             self._missing += same.missing if same is not None else 0
         elif until != after:
-            merged = await self._merge(after, until, infos, outstanding)
+            merged = await self._merge(after, until, listed, outstanding)
             self._remember(page, after, until, merged)
         if last is None:  # the end of the listing
             if page.same:
                 self._tail.clear()
-            self._tail.extend([page.last] if page.same else (info.key for info in infos[-LOOK_BACK:]))
+            self._tail.extend([page.last] if page.same else map(key_text, listed.keys[-LOOK_BACK:]))
         return until
 
     def _remember(self, page: Page, after: str, until: str, merged: tuple[int, Merged]) -> None:
@@ -324,13 +324,13 @@ class _Sweep:
             self._source.memory.drop(self._prefix, after)
 
     async def _merge(
-        self, after: str, last: str | None, infos: list[ObjectInfo], outstanding: Outstanding
+        self, after: str, last: str | None, listed: Listed, outstanding: Outstanding
     ) -> tuple[int, Merged]:
         """Compare with the ledger what is listed behind ``after`` up to ``last``; None is the end of the prefix.
 
         Returns the number of objects, and what came of it.
         """
-        files = [info for info in infos if not info.key.endswith("/")]
+        files = _files(listed)
         part = Part(self._source.sweeps, self._prefix, after, last)
         merged = await self._cursor.merge(
             part, files, int(self._of.began), confirm=self._of.believable, baseline=self._baseline
@@ -354,7 +354,7 @@ class _Sweep:
         self._lasts.clear()
         async for page in self._storage.pages(self._prefix):
             await self._count(page.time)
-            files = [info for info in page.infos if not info.key.endswith("/")]
+            files = _files(page.infos)
             self._lasts.append(page.last)
             self._listed += len(files)
             await self._tell(await self._cursor.unknown(files), outstanding)
@@ -405,17 +405,16 @@ class _Sweep:
             await self._cursor.remember(PAGES, pages)
 
 
-async def _ahead(pages: AsyncIterator[Page], ends: Callable[[Page], bool]) -> AsyncGenerator[Page, None]:
-    """The pages up to the one that ``ends`` them; the next is asked for while one is being worked on."""
-    asked: asyncio.Task[Page | None] | None = asyncio.create_task(_following(pages))
+async def _ahead(pages: AsyncIterator[Page]) -> AsyncGenerator[Page, None]:
+    """The pages; the next one is read while one is being worked on."""
+    read = asyncio.create_task(_following(pages))
     try:
-        while asked is not None and (page := await asked) is not None:
-            asked = None if ends(page) else asyncio.create_task(_following(pages))
+        while (page := await read) is not None:
+            read = asyncio.create_task(_following(pages))
             yield page
     finally:
-        if asked is not None:
-            asked.cancel()
-            await asyncio.gather(asked, return_exceptions=True)
+        read.cancel()
+        await asyncio.gather(read, return_exceptions=True)
         if isinstance(pages, AsyncGenerator):
             await pages.aclose()
 
@@ -424,5 +423,10 @@ async def _following(pages: AsyncIterator[Page]) -> Page | None:
     return await anext(pages, None)
 
 
-def _with_previous(infos: Sequence[ObjectInfo], first: str) -> zip[tuple[ObjectInfo, str]]:
-    return zip(infos, [first, *(info.key for info in infos)], strict=False)
+def _in_order(after: bytes, keys: Sequence[bytes]) -> bool:
+    return not keys or (after < keys[0] and all(map(lt, keys, keys[1:])))
+
+
+def _files(listed: Listed) -> Listed:
+    """Without the markers of directories."""
+    return listed.chosen([place for place, key in enumerate(listed.keys) if not key.endswith(b"/")])

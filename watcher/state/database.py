@@ -16,6 +16,7 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -96,12 +97,17 @@ def insert_pairs(
         marks = ", ".join(["%s"] * len(columns))
         connection.exec_driver_sql(f"{head} ({marks}) on conflict do nothing", [(*pair, *same) for pair in pairs])
         return
-    shared = "".join(f", ?{number}" for number in range(1, len(same) + 1))
     for start in range(0, len(pairs), CHUNK):
         part = pairs[start : start + CHUNK]
-        first = len(same) + 1
-        values = ", ".join(f"(?{place}, ?{place + 1}{shared})" for place in range(first, first + 2 * len(part), 2))
-        connection.exec_driver_sql(f"{head} {values} on conflict do nothing", (*same, *chain.from_iterable(part)))
+        connection.exec_driver_sql(f"{head} {_rows(len(part), len(same))}", (*same, *chain.from_iterable(part)))
+
+
+@lru_cache
+def _rows(count: int, same: int) -> str:
+    """The values of rows whose first two have marks of their own, behind those of what is the ``same`` in all."""
+    shared = "".join(f", ?{number}" for number in range(1, same + 1))
+    values = ", ".join(f"(?{place}, ?{place + 1}{shared})" for place in range(same + 1, same + 1 + 2 * count, 2))
+    return f"{values} on conflict do nothing"
 
 
 Operation = Callable[[Connection], Any]

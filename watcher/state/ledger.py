@@ -18,17 +18,18 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, delete, func, select, update
 
+from watcher.model.listed import UNTOLD, Listed, Merged
 from watcher.model.objects import (
     SEQUENCED,
-    Merged,
     ObjectInfo,
     Part,
     Strange,
     format_lineage,
-    listed_identity,
+    listed_of,
     place_of,
-    short_digest,
+    storage_prefix,
     version_digest,
+    version_of,
 )
 from watcher.model.order import TaskKind
 from watcher.model.task import task_id_of
@@ -157,18 +158,6 @@ class Known:
 Places = dict[bytes, list[Known]]
 
 
-def version_of(info: ObjectInfo) -> bytes:
-    """The digest of a version's identity, within its key."""
-    if info.version_id is not None:
-        return short_digest(info.identity)
-    return listed_identity(info.etag, info.size, info.last_modified)
-
-
-def listed_of(info: ObjectInfo) -> bytes | None:
-    """The digest by which a listing shows a version that has an id; listings know no ids."""
-    return None if info.version_id is None else listed_identity(info.etag, info.size, info.last_modified)
-
-
 class Ledger:
     """See the module. ``max_hops`` bounds chains of workflows that feed each other on purpose."""
 
@@ -198,11 +187,11 @@ class Ledger:
         return [info for info in infos if version_digest(info) not in old]
 
     async def merge(
-        self, part: Part, infos: Sequence[ObjectInfo], began: int, *, confirm: bool, baseline: int | None = None
+        self, part: Part, listed: Listed, began: int, *, confirm: bool, baseline: int | None = None
     ) -> Merged:
         """Compare a part of a listing with the ledger.
 
-        ``infos`` are what was listed there, in order; ``began`` is when the sweep did, in seconds since 1970. What was
+        ``listed`` is what was listed there; ``began`` is when the sweep did, in seconds since 1970. What was
         known before and is not there is noted; ``confirm`` says that what an earlier sweep missed too is gone. What is
         older than ``baseline`` and not known was there before anybody looked: it is recorded, and that is all.
         """
@@ -216,11 +205,12 @@ class Ledger:
         else:
             query = query.where(place < _following(below))
 
-        def compare(connection: Connection) -> tuple[list[ObjectInfo], list[_Seen], list[_Seen]]:
-            return _compare(_seen(connection, query), infos)
+        def compare(connection: Connection) -> tuple[Listed, list[_Seen], list[_Seen]]:
+            return _compare(_seen(connection, query), storage_prefix(part.storage), listed)
 
         unknown, absent, back = await self._database.read(compare)
-        unknown = await self._not_before(unknown)
+        if self._database.has_old_ledger:
+            unknown = Listed.of(await self._not_before(list(unknown)))
         missed = [row for row in absent if row.missing is None and row.seen < began]
         gone = [row for row in absent if row.missing is not None and -began < row.missing < 0]
         old = [row for row in absent if row.missing is not None and 0 < row.missing < began - TOMBSTONE]
@@ -228,13 +218,12 @@ class Ledger:
         if confirm:
             changes[began] = gone
         forgotten = old if confirm else []
-        existing: list[ObjectInfo] = []
+        existing = Listed()
         if baseline is not None:
-            listed, unknown = unknown, []
-            for info in listed:
-                (existing if _was_there(info, baseline) else unknown).append(info)
+            existing, unknown = _split(unknown, baseline)
         if any(changes.values()) or forgotten or existing:
-            await self._database.run(lambda connection: _note(connection, changes, forgotten, existing))
+            known = [(storage_prefix(part.storage) + key, version) for key, version in existing.names()]
+            await self._database.run(lambda connection: _note(connection, changes, forgotten, known))
         settled = not (unknown or missed or back or gone or old)
         return Merged(unknown, len(absent), len(forgotten), settled, len(existing))
 
@@ -473,18 +462,17 @@ def _seen(connection: Connection, query: Select[Any]) -> list[_Seen]:
     ]  # fmt: skip
 
 
-def _compare(rows: Sequence[_Seen], infos: Sequence[ObjectInfo]) -> tuple[list[ObjectInfo], list[_Seen], list[_Seen]]:
+def _compare(rows: Sequence[_Seen], prefix: bytes, listed: Listed) -> tuple[Listed, list[_Seen], list[_Seen]]:
     """What is listed and not known, what is known and not listed, and what is listed again."""
     if not rows:
-        return list(infos), [], []
+        return listed, [], []
     known: dict[bytes, list[_Seen]] = defaultdict(list)
     for row in rows:
         known[row.place].append(row)
-    unknown: list[ObjectInfo] = []
+    unknown: list[int] = []
     back: list[_Seen] = []
-    for info in infos:
-        place = place_of(info.storage, info.key)
-        version = version_of(info)
+    for number, (key, version) in enumerate(listed.names()):
+        place = prefix + key
         of_key = known.get(place, ())
         for row in of_key:
             if version in (row.version, row.alias):
@@ -496,27 +484,36 @@ def _compare(rows: Sequence[_Seen], infos: Sequence[ObjectInfo]) -> tuple[list[O
                     known[place] = [other for other in of_key if other is not row]
                 break
         else:
-            unknown.append(info)
-    return unknown, [row for left in known.values() for row in left], back
+            unknown.append(number)
+    return listed.chosen(unknown), [row for left in known.values() for row in left], back
 
 
-def _was_there(info: ObjectInfo, baseline: int) -> bool:
-    """Whether a listing shows a version of an object that is older than the watch; not where more has to be asked."""
-    return info.last_modified < baseline and info.etag != "" and "\0" not in info.key
+def _split(listed: Listed, baseline: int) -> tuple[Listed, Listed]:
+    """Those that are older than the watch; and the others, and those of which more has to be asked."""
+    if (
+        max(listed.modified, default=0) < baseline
+        and UNTOLD not in listed.versions
+        and b"\0" not in b"".join(listed.keys)
+    ):
+        return listed, Listed()
+    places: tuple[list[int], list[int]] = [], []
+    for place, (key, version) in enumerate(listed.names()):
+        older = listed.modified[place] < baseline and version != UNTOLD and b"\0" not in key
+        places[not older].append(place)
+    return listed.chosen(places[0]), listed.chosen(places[1])
 
 
 def _note(
     connection: Connection,
     changes: dict[int | None, list[_Seen]],
     forgotten: Sequence[_Seen],
-    existing: Sequence[ObjectInfo],
+    existing: Sequence[tuple[bytes, bytes]],
 ) -> None:
+    """Write what a comparison told; ``existing`` are places and versions."""
     table = schema.ledger
     if existing:
-        new = [(place_of(info.storage, info.key), version_of(info)) for info in existing]
-        insert_pairs(
-            connection, table, ("place", "version", "state", "seen"), new, int(State.EXISTING), int(time.time())
-        )
+        same = int(State.EXISTING), int(time.time())
+        insert_pairs(connection, table, ("place", "version", "state", "seen"), existing, *same)
     for missing, rows in changes.items():
         for row in rows:
             this = (table.c.place == row.place) & (table.c.version == row.version)

@@ -8,16 +8,18 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from urllib.parse import unquote_plus
+from typing import cast
+from urllib.parse import unquote_to_bytes
 from xml.etree import ElementTree
 
 from watcher.errors import TransientError
-from watcher.model.objects import ObjectInfo
+from watcher.model.listed import UNTOLD, Listed
+from watcher.model.objects import ObjectInfo, key_text, listed_identity
 from watcher.storage.base import Page
 
 ARCHIVED = frozenset({"GLACIER", "DEEP_ARCHIVE", "ARCHIVE", "DEEP_ARCHIVE_IA", "MAZ_ARCHIVE"})
@@ -50,17 +52,33 @@ def parse(
     digest = None if entries_text is None else hashlib.blake2b(entries_text, digest_size=16).digest()
     if expected is not None and digest is not None and digest == expected[0]:
         _, token = _head(_tree(body[:first] + body[last:], bucket), bucket)
-        return Page([], expected[1], _seconds(date), digest, same=True), token
+        return Page(Listed(), expected[1], _seconds(date), digest, same=True), token
     head, entries = _plain(body)
     root = _tree(body if entries is None else head, bucket)
     space, token = _head(root, bucket)
     encoded = root.findtext(f"{space}EncodingType") == "url"
     try:
-        found = entries if entries is not None else _from_tree(root, space)
-        infos = [_info(storage, encoded, *entry) for entry in found]
+        infos = _listed(storage, encoded, entries if entries is not None else _from_tree(root, space))
     except (KeyError, ValueError) as error:
         raise TransientError(f"listing of {bucket}: an entry without a usable {error}") from None
-    return Page(infos, infos[-1].key if infos else "", _seconds(date), digest), token
+    return Page(infos, key_text(infos.keys[-1]) if infos else "", _seconds(date), digest), token
+
+
+_TOKEN = re.compile(rb"<NextContinuationToken>([^<&]+)</NextContinuationToken>")
+
+
+def glimpse(body: bytes) -> tuple[str | None, bytes]:
+    """What looks like the token of the next page, and like the last key: for who wants to ask before the page is read.
+
+    It may be wrong, and it may be None although there is another page; only :func:`parse` knows.
+    """
+    first, end = body.find(b"<Contents>"), body.rfind(_END)
+    token = _TOKEN.search(body, 0, max(first, 0)) or _TOKEN.search(body, max(end, 0))
+    place = body.rfind(b"<Key>", 0, max(end, 0)) + len(b"<Key>")
+    last = body[place : body.find(b"<", place)] if end > 0 else b""
+    if b"<EncodingType>url<" in body[: max(first, 0)] or b"<EncodingType>url<" in body[max(end, 0) :]:
+        last = unquote_to_bytes(last.replace(b"+", b" "))
+    return (token[1].decode("utf-8", "replace") if token is not None else None), last
 
 
 def _head(root: ElementTree.Element, bucket: str) -> tuple[str, str | None]:
@@ -76,8 +94,10 @@ def _head(root: ElementTree.Element, bucket: str) -> tuple[str, str | None]:
     return space, token
 
 
-Entry = tuple[str, str, str, str, str]
-"""Key, LastModified, ETag, Size and StorageClass, as they are written."""
+Column = Sequence[bytes]
+Entries = tuple[Column, Column, Column, Column, Column]
+"""The columns Key, LastModified, ETag, Size and StorageClass, as they are meant, but for the encoding of keys."""
+NOTHING: Entries = ((), (), (), (), ())
 _ENTRY = re.compile(
     rb"<Contents>\s*<Key>([^<]*)</Key>\s*<LastModified>([^<]*)</LastModified>\s*<ETag>([^<]*)</ETag>"
     rb"\s*(?:<Checksum\w+>[^<]*</Checksum\w+>\s*)*<Size>([0-9]+)</Size>\s*"
@@ -85,36 +105,41 @@ _ENTRY = re.compile(
 )
 
 
-def _plain(body: bytes) -> tuple[bytes, list[Entry] | None]:
+def _plain(body: bytes) -> tuple[bytes, Entries | None]:
     """The entries of a page whose elements come as AWS writes them, and the page without them; else None.
 
     Nearly all stores do, and it takes a tenth of the time of an XML parser. A page with a declaration, a comment or
     CDATA, or with a single entry that looks different, is left to the parser as a whole.
     """
-    if b"<!" in body:
+    if b"<!" in body or b"\0" in body:
         return body, None
     found = _ENTRY.findall(body)
     if not found or len(found) != body.count(b"<Contents>") or len(found) != body.count(b"<Key>"):
         return body, None
     first, last = body.index(b"<Contents>"), body.rindex(b"</Contents>") + len(b"</Contents>")
+    keys, modified, etags, sizes, kinds = zip(*found, strict=True)
     try:
-        entries = [
-            (_unescaped(key), modified.decode(), _unescaped(etag), size.decode(), kind.decode())
-            for key, modified, etag, size, kind in found
-        ]
+        entries = _unescaped(keys), modified, _unescaped(etags), sizes, kinds
     except (UnicodeDecodeError, ElementTree.ParseError):
         return body, None
     # What lies between the entries, if anything does, is no part of what is read here.
     return body[:first] + body[last:], entries
 
 
-def _unescaped(field: bytes) -> str:
-    text = field.decode()
-    if "&" in text:
-        text = text.replace("&quot;", '"')  # around each ETag
-        if "&" in text:
-            return ElementTree.fromstring(f"<t>{text}</t>").text or ""  # noqa: S314
-    return text
+def _unescaped(fields: Column) -> Column:
+    """As XML means them. All at once: most pages have no other entity than the quotation marks of ETags."""
+    text = b"\0".join(fields)
+    text.decode()
+    if b"&" not in text:
+        return fields
+    fields = text.replace(b"&quot;", b'"').split(b"\0")
+    if b"&" in text.replace(b"&quot;", b""):
+        return [_element(field) if b"&" in field else field for field in fields]
+    return fields
+
+
+def _element(text: bytes) -> bytes:
+    return (ElementTree.fromstring(b"<t>%b</t>" % text).text or "").encode()  # noqa: S314
 
 
 def _tree(body: bytes, bucket: str) -> ElementTree.Element:
@@ -128,23 +153,38 @@ def _tree(body: bytes, bucket: str) -> ElementTree.Element:
     return root
 
 
-def _from_tree(root: ElementTree.Element, space: str) -> Iterator[Entry]:
+def _from_tree(root: ElementTree.Element, space: str) -> Entries:
+    entries: list[tuple[bytes, ...]] = []
     for entry in root.iterfind(f"{space}Contents"):
-        found = {child.tag.removeprefix(space): child.text or "" for child in entry}
-        yield (
-            found["Key"], found["LastModified"], found.get("ETag", ""), found["Size"], found.get("StorageClass", "")
-        )  # fmt: skip
+        found = {child.tag.removeprefix(space): (child.text or "").encode() for child in entry}
+        entries.append(
+            (found["Key"], found["LastModified"], found.get("ETag", b""), found["Size"], found.get("StorageClass", b""))
+        )
+    return cast("Entries", tuple(zip(*entries, strict=True))) if entries else NOTHING
 
 
-def _info(storage: str, encoded: bool, key: str, modified: str, etag: str, size: str, kind: str) -> ObjectInfo:
-    if encoded and ("%" in key or "+" in key):
-        key = unquote_plus(key, errors="surrogateescape")
-    return ObjectInfo(storage, key, int(size), etag.strip('"'), _moment(modified), archived=kind in ARCHIVED)
+def _listed(storage: str, encoded: bool, entries: Entries) -> Listed:
+    keys, times, etags, lengths, kinds = entries
+    if encoded:
+        keys = [unquote_to_bytes(key.replace(b"+", b" ")) if b"%" in key or b"+" in key else key for key in keys]
+    etags = [etag.strip(b'"') for etag in etags]
+    sizes = list(map(int, lengths))
+    modified = list(map(_moment, times))
+
+    def info(place: int) -> ObjectInfo:
+        key, etag, archived = key_text(keys[place]), etags[place].decode(), kinds[place].decode() in ARCHIVED
+        return ObjectInfo(storage, key, sizes[place], etag, modified[place], archived=archived)
+
+    versions = [
+        listed_identity(etag, size, moment) if etag else UNTOLD
+        for etag, size, moment in zip(etags, sizes, modified, strict=True)
+    ]
+    return Listed(keys, versions, modified, info)
 
 
 @lru_cache(maxsize=4096)
-def _moment(text: str) -> int:
-    return int(datetime.fromisoformat(text).timestamp())
+def _moment(text: bytes) -> int:
+    return int(datetime.fromisoformat(text.decode()).timestamp())
 
 
 def _seconds(date: str | None) -> int | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from watcher.model.listed import Listed
 from watcher.model.objects import Expected, ObjectInfo, nothing_expected
 
 Progress = Callable[[int], None]
@@ -51,7 +52,7 @@ HEAD = 16 * 1024 * 1024
 class Page:
     """A page of a listing: its objects, its last key, and the storage's own time in seconds since 1970, if it told."""
 
-    infos: list[ObjectInfo]
+    infos: Listed
     last: str
     time: int | None
     digest: bytes | None = None
@@ -137,15 +138,15 @@ class Storage(ABC):
         """All objects whose key starts with ``prefix``, in any order, in pages of bounded size."""
 
     async def pages(
-        self, prefix: str = "", after: str = "", expected: Expected = nothing_expected
+        self, prefix: str = "", after: str = "", expected: Expected = nothing_expected, until: str | None = None
     ) -> AsyncIterator[Page]:
         """The same, in the order of keys where the storage has one, and only keys behind ``after``.
 
-        Pages that are as ``expected`` need not be read.
+        Pages that are as ``expected`` need not be read, and none has to follow the one that reaches ``until``.
         """
         async for infos in self.list(prefix):
             behind = [info for info in infos if info.key > after]
-            yield Page(behind, max((info.key for info in infos), default=""), None)
+            yield Page(Listed.of(behind), max((info.key for info in infos), default=""), None)
 
     @abstractmethod
     async def delete(self, key: str) -> None:

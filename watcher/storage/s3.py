@@ -19,8 +19,8 @@ from pydantic import Field
 
 from watcher import aws
 from watcher.errors import ObjectNotFound, PermanentError, TransientError, WatcherError
-from watcher.model.objects import Expected, ObjectInfo, nothing_expected
-from watcher.storage._listing import ARCHIVED, parsed
+from watcher.model.objects import Expected, ObjectInfo, key_bytes, nothing_expected
+from watcher.storage._listing import ARCHIVED, glimpse, parsed
 from watcher.storage.base import HEAD, Before, Page, Progress, Storage, Upload
 from watcher.together import together
 
@@ -194,7 +194,7 @@ class S3Storage(Storage):
     async def list(self, prefix: str = "") -> AsyncIterator[list[ObjectInfo]]:
         """Pages of up to 1 000; ends only when the store says that there is no more."""
         async for page in self.pages(prefix):
-            yield page.infos
+            yield list(page.infos)
 
     async def _lister(self) -> Any:
         if self._listing is None:
@@ -204,27 +204,41 @@ class S3Storage(Storage):
         return self._listing
 
     async def pages(
-        self, prefix: str = "", after: str = "", expected: Expected = nothing_expected
+        self, prefix: str = "", after: str = "", expected: Expected = nothing_expected, until: str | None = None
     ) -> AsyncIterator[Page]:
-        """Read beside the event loop."""
-        further = {"StartAfter": after} if after else {}
+        """Read beside the event loop, while the next one is asked for where its token can be seen."""
         token: str | None = None
-        while True:
-            if token is not None:
-                further["ContinuationToken"] = token
-            with self.translated(""):
-                answer = await (await self._lister()).list_objects_v2(
-                    Bucket=self.bucket, Prefix=prefix, EncodingType="url", **further
-                )
-            date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
-            page, following = await parsed(answer[aws.RAW], self.name, self.bucket, date, expected(after))
-            after = page.last
-            yield page
-            if following is None:
-                return
-            if following == token:
-                raise TransientError(f"listing of {self.bucket}: the same page comes again and again")
-            token = following
+        asked = asyncio.create_task(self._page(prefix, after, token))
+        try:
+            while True:
+                body, date = await asked
+                seen, last = glimpse(body)
+                if until is not None and last >= key_bytes(until):
+                    seen = None
+                if seen is not None:
+                    asked = asyncio.create_task(self._page(prefix, after, seen))
+                page, following = await parsed(body, self.name, self.bucket, date, expected(after))
+                after = page.last or after
+                yield page
+                if following is None or (until is not None and after >= until):
+                    return
+                if following == token:
+                    raise TransientError(f"listing of {self.bucket}: the same page comes again and again")
+                if following != seen:
+                    await _given_up(asked)
+                    asked = asyncio.create_task(self._page(prefix, after, following))
+                token = following
+        finally:
+            await _given_up(asked)
+
+    async def _page(self, prefix: str, after: str, token: str | None) -> tuple[bytes, str | None]:
+        """The text of a page and when it was sent, by the store's clock."""
+        position = {"StartAfter": after} if token is None else {"ContinuationToken": token}
+        with self.translated(""):
+            answer = await (await self._lister()).list_objects_v2(
+                Bucket=self.bucket, Prefix=prefix, EncodingType="url", **position
+            )
+        return answer[aws.RAW], answer["ResponseMetadata"]["HTTPHeaders"].get("date")
 
     async def signed(self, method: str, query: str) -> tuple[str, dict[str, str]]:
         """The address of a request to the bucket that the library does not know, and its headers."""
@@ -298,6 +312,11 @@ class S3Upload(Upload):
             body = await asyncio.to_thread(_read, path, (number - 1) * self._size, self._size)
             answer = await self._storage.client.upload_part(**self._upload, PartNumber=number, Body=body)
             self._parts[number] = answer["ETag"]
+
+
+async def _given_up(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def _read(path: Path, offset: int, length: int) -> bytes:
