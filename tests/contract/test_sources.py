@@ -497,6 +497,24 @@ async def test_folder_works_without_inotify(tmp_path: Path) -> None:
     await reader.close()
 
 
+async def test_folder_of_writers_that_nobody_sees(tmp_path: Path) -> None:
+    """D23: over NFS or SMB there is no hint and no process that has the file open; what is left is that it rests."""
+    root = tmp_path / "root"
+    root.mkdir()
+    storage = local.LocalStorage("b", local.Options(root=root))
+    options = folder.Options(storage="b", settle=2.0, rescan=0.2, hints=False)
+    reader = Reader(folder.FolderSource("f", options, {"b": storage}), Ledger())
+    await reader.listening.wait()
+    await asyncio.sleep(0.3)
+    for _ in range(10):
+        with (root / "far.mp4").open("ab") as file:
+            file.write(b"x" * 100)
+        await asyncio.sleep(0.3)
+    await reader.until(lambda: reader.keys() == {"far.mp4"})
+    assert {event.info.size for event in reader.seen if event.info is not None} == {1000}
+    await reader.close()
+
+
 async def test_folder_zoo(tmp_path: Path) -> None:
     """Links, pipes, hard links, a rename over an existing file, a tree moved in: files once, the rest never."""
     made = FolderCase(tmp_path / "root")

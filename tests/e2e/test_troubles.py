@@ -75,17 +75,54 @@ def test_the_disk_is_full_for_a_while(store: FaultyStore, daemon: Callable[..., 
 
 def within(process: str, database: Path) -> Callable[[str], list[Any]]:
     """Queries of a database that only another process sees."""
-    enter = ["nsenter", "--mount", f"--target={process}"]
-    if os.readlink(f"/proc/{process}/ns/user") != os.readlink("/proc/self/ns/user"):
-        enter += ["--user", "--preserve-credentials"]
     read = "import json, sqlite3, sys; c = sqlite3.connect(sys.argv[1], timeout=10)\n"
     read += "print(json.dumps(c.execute(sys.argv[2]).fetchall()))"
 
     def query(sql: str) -> list[Any]:
-        command = [*enter, sys.executable, "-c", read, str(database), sql]
-        return list(json.loads(subprocess.run(command, check=True, capture_output=True).stdout))
+        return list(json.loads(beside(process, sys.executable, "-c", read, str(database), sql)))
 
     return query
+
+
+def beside(process: str, *command: str) -> bytes:
+    """What a command writes that runs where another process sees its own file systems."""
+    enter = ["nsenter", "--mount", f"--target={process}"]
+    if os.readlink(f"/proc/{process}/ns/user") != os.readlink("/proc/self/ns/user"):
+        enter += ["--user", "--preserve-credentials"]
+    return subprocess.run([*enter, *command], check=True, capture_output=True).stdout
+
+
+def test_a_watched_directory_is_unmounted(daemon: Callable[..., parts.Daemon], clip: Path, tmp_path: Path) -> None:
+    """D23: what was on it is not taken for deleted; when it is mounted again, only what is new starts."""
+    watched = tmp_path / "disk"
+    watched.mkdir()
+    folder = {"type": "folder", "storage": "disk", "settle": 0.2, "rescan": 0.5}
+    settings = {
+        "storages": {"disk": {"type": "local", "root": str(watched)}},
+        "sources": {"disk": folder},
+        "media": {"min_free_space": 2**60},
+    }
+    service = daemon(settings, parts.workflow("disk"))
+    at_once = "from watcher.sources import folder\nfolder.INVENTORY = 1.0"
+    service.start(inside=["bwrap", "--die-with-parent", "--dev-bind", "/", "/", "--tmpfs", str(watched)], fault=at_once)
+    (inner,) = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children").read_text().split()
+    disk = Path(f"/proc/{inner}/root{watched}")
+    for name in ("a", "b", "c"):
+        (disk / f"{name}.mp4").write_bytes(clip.read_bytes())
+    tasks = "select key from tasks order by key"
+    parts.wait_for(lambda: service.query(tasks) == [("a.mp4",), ("b.mp4",), ("c.mp4",)], what="three tasks")
+    beside(inner, "cp", "-a", f"{watched}/.", str(tmp_path / "kept"))
+    beside(inner, "umount", "--lazy", str(watched))
+    parts.wait_for(lambda: "watching it anew" in service.text(), what="it to be noticed")
+    parts.wait_for(lambda: "is not believed" in service.text(), what="an inventory")
+    time.sleep(1.5)
+    beside(inner, "mount", "-t", "tmpfs", "tmpfs", str(watched))
+    beside(inner, "cp", "-a", f"{tmp_path / 'kept'}/.", str(watched))
+    beside(inner, "cp", f"{watched}/a.mp4", f"{watched}/d.mp4")
+    parts.wait_for(lambda: ("d.mp4",) in service.query(tasks), what="the new one")
+    time.sleep(1.5)
+    assert [key for (key,) in service.query(tasks)] == ["a.mp4", "b.mp4", "c.mp4", "d.mp4"]
+    assert service.query("select count(*) from ledger where missing is not null") == [(0,)]
 
 
 def test_the_clock_jumps(store: FaultyStore, daemon: Callable[..., parts.Daemon], tmp_path: Path) -> None:
