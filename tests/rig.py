@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_plus
 
+import aiohttp
+from pydantic import SecretStr
+
 from tests import parts
 from tests.faulty import FaultyStore, Version
 from watcher.catalog import Catalog
@@ -23,7 +26,7 @@ from watcher.dispatcher import Dispatcher
 from watcher.model.objects import place_of
 from watcher.model.workflow import Workflow
 from watcher.mps import files, wire
-from watcher.sources import s3_poll, sqs
+from watcher.sources import s3_poll, sqs, webhook
 from watcher.sources.base import Source
 from watcher.state.store import State
 from watcher.storage import s3
@@ -57,11 +60,14 @@ class Discovery:
     """Members of the workflow that each storage has, where they are not the usual ones."""
     poll: dict[str, Any] | None = None
     queue: bool = True
+    hook: dict[str, Any] | None = None
+    """Options of a source of posted notifications."""
     receivers: int = 2
     storages: tuple[str, ...] = (BUCKET,)
 
     def __post_init__(self) -> None:
         self.early: list[str] = []
+        self.port = parts.free_port()
         self.store.on_delete = self._deleted
 
     async def __aenter__(self) -> Discovery:
@@ -83,6 +89,9 @@ class Discovery:
                 queue_url=self.store.queue_url, receivers=self.receivers, visibility_timeout=10, **reach
             )
             sources.append(sqs.SqsSource("queue", options, storages))
+        if self.hook is not None:
+            listens = webhook.Options(listen=f"127.0.0.1:{self.port}", token=SecretStr("t"), **self.hook)
+            sources.append(webhook.WebhookSource("hook", listens, storages))
         if self.poll is not None:
             for name in self.storages:
                 swept = s3_poll.Options(storage=name, **{"interval": 0.2, "requests_per_month": 0, **self.poll})
@@ -91,6 +100,16 @@ class Discovery:
         self.dispatcher = Dispatcher(self.state, storages, lambda: None, self.rules)
         await self.apply(**changes)
         self._running = asyncio.create_task(self.dispatcher.run(sources))
+
+    async def post(self, session: aiohttp.ClientSession, body: str, patience: float = 20) -> int:
+        """The answer to a notification; 0 where there was none."""
+        headers, timeout = {"Authorization": "Bearer t"}, aiohttp.ClientTimeout(total=patience)
+        try:
+            address = f"http://127.0.0.1:{self.port}/"
+            async with session.post(address, data=body, headers=headers, timeout=timeout) as answer:
+                return answer.status
+        except (TimeoutError, aiohttp.ClientError):
+            return 0
 
     async def apply(self, **changes: Any) -> None:
         """Put the workflows in force."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import Field, SecretStr
 
-from watcher import plugin
+from watcher import __version__, plugin
 from watcher.credentials import renewed
 from watcher.errors import AccessRefused, ObjectNotFound, ObjectSuperseded, PermanentError, TransientError, WatcherError
 
@@ -38,6 +38,10 @@ class ClientOptions(plugin.Options):
     """Seconds to wait for an answer."""
 
 
+AGENT = f"watcher/{__version__}"
+"""Who asks, for the logs of whoever is asked. botocore's own answer is put together anew for each request."""
+
+
 def client(
     service: str, options: ClientOptions, *, pool: int = 50, addressing: str = "auto"
 ) -> AbstractAsyncContextManager[Any]:
@@ -54,6 +58,7 @@ def client(
         read_timeout=options.read_timeout,
         retries={"mode": "standard", "total_max_attempts": 4},
         s3={"addressing_style": addressing},
+        user_agent=AGENT,
         # The newer checksums are sent in trailers, which Ceph, COS and older MinIO do not understand.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
@@ -140,13 +145,18 @@ def leave_listings(client: Any) -> None:
 
 
 def _timestamp(value: Any) -> Any:
-    """Times are mostly ISO 8601, which the standard library reads fifty times faster than botocore's parser."""
-    try:
-        return datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        from botocore.utils import parse_timestamp  # noqa: PLC0415
+    """Times are nearly always as ISO 8601 or as RFC 9110 has them, which the standard library reads twenty to fifty
+    times faster than botocore's parser."""
+    for read in (datetime.fromisoformat, parsedate_to_datetime):
+        try:
+            moment = read(value)
+        except (TypeError, ValueError, IndexError):
+            continue
+        if moment.tzinfo is not None:
+            return moment
+    from botocore.utils import parse_timestamp  # noqa: PLC0415
 
-        return parse_timestamp(value)
+    return parse_timestamp(value)
 
 
 _NETWORK = {"botocore", "aiobotocore", "aiohttp"}

@@ -44,8 +44,8 @@ from watcher.settings import Settings
 from watcher.sources.base import Source
 from watcher.sources.s3_poll import Options as SweepOptions
 from watcher.sources.s3_poll import S3PollSource
-from watcher.state._postgresql import DAEMON
 from watcher.state.leases import Lease
+from watcher.state.schema import DAEMON
 from watcher.state.store import State
 from watcher.steps._encoders import EncoderOptions
 from watcher.storage._url import UrlStorage
@@ -249,6 +249,9 @@ async def _clean_up(configured: Settings, state: State, left: int, owner: str) -
     recovered = await _recover(configured.storages, state, owner)
     if left or recovered:
         _log.info("recovered", tasks=recovered, work_directories=left)
+    for source, count in (await state.spool.counts()).items():
+        if source not in configured.sources:
+            _log.warning("messages are kept for a source that the settings do not have", source=source, messages=count)
 
 
 async def _recover(storages: Mapping[str, Storage], state: State, owner: str) -> int:

@@ -17,7 +17,7 @@ from watcher.catalog import Catalog
 from watcher.errors import TransientError, WatcherError
 from watcher.model.listed import Listed, Merged
 from watcher.model.objects import ObjectEvent, ObjectInfo, Part, Strange
-from watcher.sources.base import Delivery, Source
+from watcher.sources.base import Delivery, Source, Spool
 from watcher.sources.s3_poll import S3PollSource
 from watcher.state.leases import Lease
 from watcher.state.ledger import Candidate, Tally
@@ -342,6 +342,10 @@ class SourceMemory:
         self._catalog = catalog
         self._owner = owner
         self._lease: Lease | None = None
+
+    @property
+    def spool(self) -> Spool:
+        return self._state.spool.of(self._source, self._owner)
 
     async def load(self) -> str | None:
         return await self._state.cursors.load(self._source)

@@ -127,12 +127,14 @@ class Metrics:
         unready = await self._state.unready.counts()
         oldest = await self._state.tasks.oldest_waiting()
         age = max(0.0, time.time() - oldest) if oldest is not None else 0.0
+        kept: list[Sample] = [({"source": name}, float(n)) for name, n in (await self._state.spool.counts()).items()]
         quarantined = float(await self._state.quarantine.count())
         return [
             ("tasks", "gauge", "Tasks by status; failed ones are among the finished.", tasks),
             ("oldest_unlaunched_seconds", "gauge", "Age of the oldest task that waits.", [({}, age)]),
             ("task_events", "gauge", "Task events by status: PENDING, DELIVERED, DEAD.", events),
             ("quarantine", "gauge", "Messages that nobody could read.", [({}, quarantined)]),
+            ("spool", "gauge", "Messages that were taken and are not committed yet, by source.", kept),
             (
                 "unready_objects", "gauge", "Objects that can't be read: not there yet, archived, never came.",
                 [({"state": name.lower()}, float(number)) for name, number in unready.items()],

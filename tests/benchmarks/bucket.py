@@ -110,13 +110,19 @@ class Bucket:
         return web.Response(body=json.dumps(answer).encode(), content_type="application/x-amz-json-1.0")
 
 
-def _message(number: int) -> dict[str, str]:
+def record(number: int) -> dict[str, Any]:
+    """What S3 says of one object."""
     found = {"key": key_of(number), "size": 1000 + number, "eTag": f"{number:032x}", "sequencer": f"{number:016X}"}
-    record = {
+    return {
         "eventVersion": "2.1", "eventSource": "aws:s3", "eventTime": "2026-11-20T08:00:00.000Z",
         "eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "bench"}, "object": found},
     }  # fmt: skip
-    return {"MessageId": str(number), "ReceiptHandle": str(number), "Body": json.dumps({"Records": [record]})}
+
+
+def _message(number: int) -> dict[str, str]:
+    return {
+        "MessageId": str(number), "ReceiptHandle": str(number), "Body": json.dumps({"Records": [record(number)]})
+    }  # fmt: skip
 
 
 async def serve(count: int, messages: int) -> None:

@@ -21,19 +21,22 @@ from pathlib import Path
 from typing import Any
 
 from tests import parts
+from tests.benchmarks.bucket import record
 from tests.benchmarks.figures import Figure
 from watcher.catalog import Catalog
 from watcher.daemon import calm
 from watcher.dispatcher import Dispatcher
 from watcher.model.workflow import Workflow
 from watcher.mps import files, wire
-from watcher.sources import s3_poll, sqs
+from watcher.sources import s3_poll, sqs, webhook
 from watcher.sources.base import Source
 from watcher.state.store import State
 from watcher.storage import s3
 
 KEYS = int(os.environ.get("WATCHER_BENCH_KEYS", "1000000"))
 MESSAGES = 20_000
+RATE, FLOOD, RECORDS = 10_000, 10, 20
+"""Events a second, seconds, and events in a request."""
 ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_REGION": "us-east-1"}
 
 
@@ -114,7 +117,63 @@ def run(root: Path) -> list[Figure]:
         found = measured("queue", url, root / "q.db")
     met = found["rate"] >= 3000
     figures.append(Figure("known objects through SQS, committed, deleted", f"{found['rate']:,.0f}/s", "≥ 3 000/s", met))
+    with bucket(MESSAGES, 0) as url:
+        fresh, known = (flood(url, root / "h.db") for _ in range(2))
+    what = f"webhook, {RATE:,} events/s for {FLOOD} s, {RECORDS} in a request"
+    for name, found in ((f"{what}, a fifth of them new", fresh), (f"{what}, all known", known)):
+        aimed = found is known
+        answers = f"p50 {found['p50']:.0f}, p99 {found['p99']:,.0f} ms, {found['refused']:.0%} refused"
+        met = found["p99"] < 50
+        figures.append(Figure(f"{name}: answers", answers, "p99 < 50 ms" if aimed else "", met if aimed else None))
+        rest = f"lag p99 {found['lag']:.0f} ms, {found['memory']:.0f} MB, {found['kept']:,.0f} kept on disk at most"
+        figures.append(Figure(f"{name}: event loop, memory", rest, "< 50 ms, < 200 MB",
+                              found["lag"] < 50 and found["memory"] < 200))  # fmt: skip
     return figures
+
+
+def flood(url: str, state: Path) -> dict[str, float]:
+    """Post notifications at a fixed rate, whatever is answered, to a process of its own."""
+    port = parts.free_port()
+    command = [sys.executable, "-m", "tests.benchmarks.discovery", "hook", f"{url} {port}", str(state)]
+    environment = {**os.environ, **ENVIRONMENT}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
+        parts.wait_for(lambda: parts.listens(port), what="the webhook")
+        found = asyncio.run(_post(port))
+        output, _ = process.communicate(timeout=60)
+    return {**found, **json.loads(output.splitlines()[-1])}
+
+
+async def _post(port: int) -> dict[str, float]:
+    """Milliseconds until the answers, from when each request was due; over connections that stay open."""
+    waits: list[float] = []
+    refused = 0
+    records = [record(number) for number in range(MESSAGES)]
+    count = RATE * FLOOD // RECORDS
+    requests: list[bytes] = []
+    for number in range(count):
+        told = [records[(number * RECORDS + n) % MESSAGES] for n in range(RECORDS)]
+        body = json.dumps({"Records": told}).encode()
+        head = f"POST / HTTP/1.1\r\nHost: b\r\nAuthorization: Bearer t\r\nContent-Length: {len(body)}\r\n\r\n"
+        requests.append(head.encode() + body)
+    following = iter(range(count))
+    began = time.perf_counter() + 0.5
+
+    async def send() -> None:
+        nonlocal refused
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for number in following:
+            due = began + number * RECORDS / RATE
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            writer.write(requests[number])
+            head = await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0]))
+            refused += head.startswith(b"HTTP/1.1 503")
+            waits.append((time.perf_counter() - due) * 1000)
+        writer.close()
+
+    await asyncio.gather(*(send() for _ in range(64)))
+    quantiles = statistics.quantiles(waits, n=100)
+    return {"p50": quantiles[49], "p99": quantiles[98], "refused": refused / count}
 
 
 # What runs in the processes.
@@ -199,6 +258,24 @@ async def queue(url: str, path: Path) -> dict[str, float]:
         return {"rate": MESSAGES / (time.perf_counter() - started), **lag.report()}
 
 
+async def hook(where: str, path: Path) -> dict[str, float]:
+    """Take what is posted until standard input ends."""
+    url, port = where.split()
+    options = webhook.Options(listen=f"127.0.0.1:{port}", token="t")  # type: ignore[arg-type]
+
+    def make(storages: Any) -> Source:
+        return webhook.WebhookSource("hook", options, storages)
+
+    async with _service(url, path, make) as (_, dispatcher, lag):
+        ended = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
+        kept, most = 0, 0
+        while not ended.done() or kept:
+            await asyncio.sleep(0.2)
+            kept = sum((await dispatcher._state.spool.counts()).values())
+            most = max(kept, most)
+        return {"kept": float(most), **_spent(0), **lag.report()}
+
+
 async def bare(url: str, _: Path) -> dict[str, float]:
     """The listing as aiobotocore's paginator gives it."""
     from aiobotocore.session import get_session
@@ -212,5 +289,5 @@ async def bare(url: str, _: Path) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    given = {"sweep": sweep, "later": later, "queue": queue, "bare": bare}[sys.argv[1]]
+    given = {"sweep": sweep, "later": later, "queue": queue, "hook": hook, "bare": bare}[sys.argv[1]]
     print(json.dumps(asyncio.run(given(sys.argv[2], Path(sys.argv[3])))))

@@ -15,7 +15,8 @@ import threading
 import time
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -41,7 +42,7 @@ from watcher.dispatcher import SourceMemory
 from watcher.errors import PermanentError, TransientError
 from watcher.model.listed import Listed, Merged
 from watcher.model.objects import ObjectEvent, ObjectInfo, Part, file_version
-from watcher.sources import _inotify, amqp, folder, memory, minio_listen, mqtt, s3_poll, sqs, webhook
+from watcher.sources import _inotify, _spooled, amqp, folder, memory, minio_listen, mqtt, s3_poll, sqs, webhook
 from watcher.sources import kafka as kafka_source
 from watcher.sources import nats as nats_source
 from watcher.sources import redis as redis_source
@@ -53,12 +54,46 @@ from watcher.state.store import State
 from watcher.storage import local, s3
 
 
+@dataclass
+class Item:
+    """A message that is kept."""
+
+    seq: int
+    body: bytes
+
+
+class MemorySpool:
+    """Messages that are kept, as the state does it."""
+
+    def __init__(self) -> None:
+        self.items: list[Item] = []
+        self.taken = 0
+        self.full = False
+
+    async def adopt(self) -> int:
+        return len(self.items)
+
+    async def keep(self, body: bytes) -> int:
+        if self.full:
+            raise TransientError("the disk is full")
+        self.taken += 1
+        self.items.append(Item(self.taken, body))
+        return self.taken
+
+    async def kept(self, behind: int, limit: int, besides: Collection[int] = ()) -> list[Item]:
+        return [item for item in self.items if item.seq > behind and item.seq not in besides][:limit]
+
+    async def drop(self, numbers: Sequence[int]) -> None:
+        self.items = [item for item in self.items if item.seq not in numbers]
+
+
 class Ledger:
     """The memory a source is given, with all that was acknowledged."""
 
     def __init__(self) -> None:
         self.cursor: str | None = None
         self.known: set[tuple[str, str]] = set()
+        self.spool = MemorySpool()
 
     async def load(self) -> str | None:
         return self.cursor
@@ -662,8 +697,9 @@ def test_messages_and_their_records() -> None:
         assert "no storage for the bucket 'strange'" in kept.reason
 
 
-async def test_webhook_answers() -> None:
-    """200 after the commit, 503 when there was none; strangers are told nothing, and nothing of theirs is read."""
+async def test_webhook_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """200 after the commit; strangers are told nothing, and nothing of theirs is read."""
+    monkeypatch.setattr(_spooled, "SOON", 60.0)
     case = WebhookCase()
     body = json.dumps({"Records": [record("a.mp4")]}).encode()
     ledger = Ledger()
@@ -677,9 +713,6 @@ async def test_webhook_answers() -> None:
     assert not posting.done()
     await delivery.acknowledge()
     assert await posting == 200
-    posting = asyncio.create_task(case.post(body))
-    await (await anext(source)).release()
-    assert await posting == 503
     posting = asyncio.create_task(case.post(b"what is this?"))
     delivery = await anext(source)
     assert delivery.strange[0].body == b"what is this?"
@@ -692,6 +725,51 @@ async def test_webhook_answers() -> None:
     assert await posting == 200
     case.url = case.url.replace("/hook", "/else")
     assert await case.post(body) == 404
+    assert ledger.spool.taken == 0
+    await source.aclose()  # type: ignore[attr-defined]
+
+
+async def test_webhook_keeps_what_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """200 when it is on disk; it is dropped from there when it is committed, and comes again when it is not."""
+    monkeypatch.setattr(_spooled, "PAUSES", (0.05,))
+    case, ledger = WebhookCase(), Ledger()
+    source = case.source.deliveries(ledger)
+    await anext(source)
+    body = json.dumps({"Records": [record("a.mp4")]}).encode()
+    assert await case.post(body) == 200
+    assert [item.body for item in ledger.spool.items] == [body]
+    delivery = await anext(source)
+    await delivery.release()
+    again = await anext(source)
+    assert again.events == delivery.events
+    await again.acknowledge()
+    posting = asyncio.create_task(case.post(body))
+    await (await anext(source)).release()  # before it is kept
+    assert await posting == 200
+    await (await anext(source)).acknowledge()
+    async with asyncio.timeout(5):
+        while ledger.spool.items:
+            await asyncio.sleep(0.01)
+    await source.aclose()  # type: ignore[attr-defined]
+
+
+async def test_webhook_when_nothing_can_be_kept() -> None:
+    """503, so that the sender keeps it; unless it is committed all the same."""
+    case, ledger = WebhookCase(), Ledger()
+    ledger.spool.full = True
+    source = case.source.deliveries(ledger)
+    await anext(source)
+    body = json.dumps({"Records": [record("a.mp4")]}).encode()
+    posting = asyncio.create_task(case.post(body))
+    delivery = await anext(source)
+    await asyncio.sleep(0.2)
+    assert not posting.done()
+    await delivery.release()
+    assert await posting == 503
+    posting = asyncio.create_task(case.post(body))
+    await asyncio.sleep(0.2)
+    await (await anext(source)).acknowledge()
+    assert await posting == 200
     await source.aclose()  # type: ignore[attr-defined]
 
 
@@ -732,20 +810,36 @@ async def test_webhook_renews_its_certificate(tmp_path: Path, monkeypatch: pytes
 
 
 async def test_webhook_under_load() -> None:
-    """More than may wait are told to come again; who waited too long, too."""
+    """What does not fit into memory goes to the disk, until that is full too; then they are told to come again. After a
+    restart all of it is told of, and what was committed is not."""
     case = WebhookCase()
-    case.source._options = case.source._options.model_copy(update={"waiting": 3, "timeout": 0.5})  # type: ignore[attr-defined]
-    source = case.source.deliveries(Ledger())
+    limits = {"waiting": 3, "kept": 10, "timeout": 0.5}
+    case.source._options = case.source._options.model_copy(update=limits)  # type: ignore[attr-defined]
+    ledger = Ledger()
+    source = case.source.deliveries(ledger)
     await anext(source)
-    body = json.dumps({"Records": [record("a.mp4")]}).encode()
-    started = [asyncio.create_task(case.post(body)) for _ in range(8)]
-    statuses = await asyncio.gather(*started)
-    assert statuses == [503] * 8
-    posting = asyncio.create_task(case.post(body))
-    for _ in range(4):  # three that nobody waits for any more, and this one
-        await (await anext(source)).acknowledge()
-    assert await posting == 200
+    bodies = [json.dumps({"Records": [record(f"{number}.mp4")]}).encode() for number in range(14)]
+    statuses = [await case.post(body) for body in bodies]
+    assert statuses == [200] * 10 + [503] * 4
+    assert set(await asyncio.gather(*(case.post(bodies[0]) for _ in range(8)))) == {503}
+    told: list[str] = []
+
+    async def commit(deliveries: AsyncIterator[Delivery]) -> None:
+        for _ in range(5):
+            delivery = await anext(deliveries)
+            told.extend(event.key for event in delivery.events)
+            await delivery.acknowledge()
+
+    await commit(source)
+    async with asyncio.timeout(5):
+        while len(ledger.spool.items) > 5:
+            await asyncio.sleep(0.01)
     await source.aclose()  # type: ignore[attr-defined]
+    again = case.source.deliveries(ledger)
+    await anext(again)
+    await commit(again)
+    assert told == [f"{number}.mp4" for number in range(10)]
+    await again.aclose()  # type: ignore[attr-defined]
 
 
 async def test_what_sqs_can_not_read_is_handed_over(moto: str) -> None:

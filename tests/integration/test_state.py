@@ -451,6 +451,32 @@ async def two(postgresql: Callable[[], str]) -> AsyncIterator[tuple[State, State
         yield one, other
 
 
+async def test_messages_that_are_kept(state: State) -> None:
+    """In their order, but for those that are on their way; until they are dropped."""
+    spool, other = state.spool.of("hook", "me"), state.spool.of("else", "me")
+    numbers = [await spool.keep(f"{number}".encode()) for number in range(5)]
+    await other.keep(b"x")
+    assert await spool.adopt() == 5
+    assert [item.body for item in await spool.kept(0, 3, {numbers[1]})] == [b"0", b"2", b"3"]
+    assert [item.body for item in await spool.kept(numbers[2], 3)] == [b"3", b"4"]
+    await spool.drop(numbers[:4])
+    assert [item.seq for item in await spool.kept(0, 3)] == numbers[4:]
+    assert await state.spool.counts() == {"hook": 1, "else": 1}
+
+
+async def test_messages_of_a_daemon_that_is_gone_are_adopted(two: tuple[State, State]) -> None:
+    """Not those of one that is alive."""
+    one, other = (state.spool.of("hook", name) for state, name in zip(two, ("one", "other"), strict=True))
+    lease = await two[0].leases.take(f"{schema.DAEMON}one", "one", 60)
+    await one.keep(b"x")
+    assert await other.adopt() == 0
+    assert lease is not None
+    await two[0].leases.give_up(lease)
+    assert await other.adopt() == 1
+    assert [item.body for item in await other.kept(0, 9)] == [b"x"]
+    assert await one.kept(0, 9) == []
+
+
 async def test_two_daemons_take_each_task_once(two: tuple[State, State]) -> None:
     """They hear of the same objects, and claim at the same time."""
     match = await match_of(two[0])

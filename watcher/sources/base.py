@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -39,8 +39,38 @@ class Delivery:
     sweep: tuple[str, ...] = ()
 
 
+class Kept(Protocol):
+    """A message that is kept on disk, with its number."""
+
+    @property
+    def seq(self) -> int: ...
+
+    @property
+    def body(self) -> bytes: ...
+
+
+class Spool(Protocol):
+    """Where a source keeps messages that are not committed yet; see ``watcher.state.spool``."""
+
+    async def adopt(self) -> int:
+        """Take over what was left; how many messages are kept now."""
+
+    async def keep(self, body: bytes) -> int:
+        """Commit a message; returns its number."""
+
+    async def kept(self, behind: int, limit: int, besides: Collection[int] = ()) -> Sequence[Kept]:
+        """Messages behind a number, the oldest first, but for some."""
+
+    async def drop(self, numbers: Sequence[int]) -> None:
+        """They are committed elsewhere."""
+
+
 class Cursor(Protocol):
     """What a source may remember between two runs, and ask of the ledger; losing it costs time, never an object."""
+
+    @property
+    def spool(self) -> Spool:
+        """For messages of whoever does not ask twice."""
 
     async def load(self) -> str | None:
         """The text saved last."""

@@ -1,8 +1,8 @@
 """Notifications of buckets as HTTP POST requests: from MinIO, Ceph, COS functions, CloudEvents, SNS; any dialect.
 
-A request is answered when what it said is committed: 200 then, 503 when it can't be committed now, so that the sender
-keeps it. Nothing has to be spooled for that. What nobody can read is kept in quarantine and answered with 200: sent
-again it would be no clearer, and it would fill the sender's queue.
+A request is answered with 200 when what it said is committed; where that takes longer than a moment, when the message
+is kept on disk. 503 says that neither can be done now, so that the sender keeps it. What nobody can read goes into
+quarantine and is answered with 200: sent again it would be no clearer, and it would fill the sender's queue.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import parse_qs
@@ -22,7 +23,8 @@ from watcher.errors import TransientError
 from watcher.listening import Certificate, listening, read_body
 from watcher.plugin import Seconds
 from watcher.sources._dialects import MAX_BODY
-from watcher.sources._reading import read_message, storages_by_bucket
+from watcher.sources._reading import Read, read_message, storages_by_bucket
+from watcher.sources._spooled import Spooled
 from watcher.sources.base import Bucket, Cursor, Delivery, Source
 
 if TYPE_CHECKING:
@@ -47,9 +49,11 @@ class Options(plugin.Options):
     storages: dict[str, str] = Field(default_factory=dict)
     """Names of storages by bucket name, where the two differ."""
     waiting: Annotated[int, Field(ge=1, le=10_000)] = 256
-    """Requests that may wait for their commit at once; more are answered with 503, and come again."""
+    """Requests at once, and messages in memory; more requests are answered with 503, and come again."""
+    kept: Annotated[int, Field(ge=0)] = 100_000
+    """Messages on disk at most that wait to be committed, because a storage is slow or away; 0 keeps none."""
     timeout: Annotated[Seconds, Field(gt=0)] = 10.0
-    """How long a request may take to come, and to be committed."""
+    """How long a request may take to come, and to be committed or kept."""
 
 
 class WebhookSource(Source):
@@ -60,21 +64,27 @@ class WebhookSource(Source):
         self.further = options.storages
         self._options = options
         self._storages = storages_by_bucket(storages, options.storages)
-        self._found: asyncio.Queue[Delivery] = asyncio.Queue()
         self._waiting = 0
 
     async def deliveries(self, cursor: Cursor) -> AsyncIterator[Delivery]:
         """A delivery per request."""
+        given = self._options
+        spooled = Spooled(self.name, cursor.spool, self._read, given.waiting, given.kept)
+        await spooled.adopt()
         async with AsyncExitStack() as stack:
             try:
-                certificate = self._certificate()
-                listener = listening(self._handle, self._options.listen, tls=certificate, shutdown=1.0)
+                handle = partial(self._handle, spooled)
+                listener = listening(handle, given.listen, tls=self._certificate(), shutdown=1.0)
                 await stack.enter_async_context(listener)
             except OSError as error:  # ssl.SSLError is one
-                raise TransientError(f"{self._options.listen} can't be listened on: {error}") from error
+                raise TransientError(f"{given.listen} can't be listened on: {error}") from error
             yield Delivery(())
-            while True:
-                yield await self._found.get()
+            async with aclosing(spooled.deliveries()) as deliveries:
+                async for delivery in deliveries:
+                    yield delivery
+
+    def _read(self, body: bytes) -> Read:
+        return read_message(body, self.name, self._storages)
 
     def _certificate(self) -> Certificate | None:
         given = self._options
@@ -82,7 +92,7 @@ class WebhookSource(Source):
             return None
         return Certificate(Path(given.certificate), Path(given.certificate_key) if given.certificate_key else None)
 
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _handle(self, spooled: Spooled, request: web.BaseRequest) -> web.StreamResponse:
         from aiohttp import web  # noqa: PLC0415
 
         path, _, query = request.raw_path.partition("?")
@@ -101,38 +111,18 @@ class WebhookSource(Source):
         self._waiting += 1
         try:
             async with asyncio.timeout(self._options.timeout):
-                committed = await self._commit(await read_body(request, MAX_BODY))
+                body = await read_body(request, MAX_BODY)
+                safe = body is not None and await spooled.accept(body)
         except TimeoutError:
-            committed = False
+            return web.Response(status=503, text="this took too long; come again\n")
         finally:
             self._waiting -= 1
-        if committed is None:
+        if body is None:
             return web.Response(status=413, text=f"a message has at most {MAX_BODY} bytes\n")
-        return web.Response(text="") if committed else web.Response(status=503, text="not committed; come again\n")
+        return web.Response(text="") if safe else web.Response(status=503, text="not committed; come again\n")
 
     def _is_known(self, authorization: str, query: str) -> bool:
         """Whoever has the token; looked at before anything of the body is."""
         given = parse_qs(query).get("token", [""])[0] or authorization.removeprefix("Bearer ").strip()
         expected = self._options.token.get_secret_value()
         return hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode())
-
-    async def _commit(self, body: bytes | None) -> bool | None:
-        """Whether the message is committed; None when there is too much of it."""
-        if body is None:
-            return None
-        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-
-        async def acknowledge() -> None:
-            _settle(done, True)
-
-        async def release() -> None:
-            _settle(done, False)
-
-        read = read_message(body, self.name, self._storages)
-        await self._found.put(read.delivery(acknowledge, release))
-        return await done
-
-
-def _settle(done: asyncio.Future[bool], committed: bool) -> None:
-    if not done.done():  # whoever sent it may have gone meanwhile
-        done.set_result(committed)

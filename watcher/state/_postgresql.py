@@ -13,9 +13,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from watcher.errors import ConfigurationError, Problem
 from watcher.state import schema
 from watcher.state._sqlite import dumps
-
-DAEMON = "daemon/"
-"""What the names of the leases of daemons begin with; then comes ``host/process/…``."""
+from watcher.state.schema import DAEMON
 
 
 class PostgresqlBackend:

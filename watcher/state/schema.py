@@ -22,8 +22,10 @@ from sqlalchemy import (
     false,
 )
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest migration. Kept here so that a start without migrations needs no Alembic."""
+DAEMON = "daemon/"
+"""What the names of the leases of daemons begin with; then comes ``host/process/…``."""
 
 metadata = MetaData()
 
@@ -274,6 +276,17 @@ quarantine = Table(
     Column("heard", Float, nullable=False),
     sqlite_autoincrement=True,
 )
+
+spool = Table(
+    "spool",  # messages that were taken and are not committed yet, as they came
+    metadata,
+    Column("seq", _Serial, primary_key=True, autoincrement=True),
+    Column("source", Text, nullable=False),
+    Column("owner", Text, nullable=False),  # the daemon that took it
+    Column("body", LargeBinary, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("spool_source", spool.c.source, spool.c.seq)
 
 fingerprints = Table(
     "fingerprints",  # of the sound of films, for what those of a directory have in common

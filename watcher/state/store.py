@@ -19,6 +19,7 @@ from watcher.state.outbox import Outbox
 from watcher.state.outputs import Outputs
 from watcher.state.quarantine import Quarantine
 from watcher.state.samples import Persons, Words
+from watcher.state.spool import Spool
 from watcher.state.tasks import Tasks
 from watcher.state.templates import Templates
 from watcher.state.unready import UnreadyObjects
@@ -40,6 +41,7 @@ class State:
         self.words = Words(self.database)
         self.persons = Persons(self.database)
         self.quarantine = Quarantine(self.database)
+        self.spool = Spool(self.database)
         self.fingerprints = Fingerprints(self.database)
         self.credentials = Credentials(self.database)
         self.cursors = Cursors(self.database)
