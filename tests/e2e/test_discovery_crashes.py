@@ -4,11 +4,13 @@ none is doubled, and no message is deleted before what it said is committed."""
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from http.client import HTTPConnection, HTTPException
 
 import pytest
 
@@ -51,6 +53,14 @@ POINTS = {
     "a page is merged": "from watcher.state.ledger import Ledger as o; die_at(o, 'merge', 4, True)",
     "a sweep ends": "from watcher.sources.s3_poll import _Sweep as o; die_at(o, '_end', 1)",
     "a sweep has ended": "from watcher.sources.s3_poll import _Sweep as o; die_at(o, '_end', 2, True)",
+}
+POSTED = {
+    "a message is written down": "from watcher.state.spool import SourceSpool as o; die_at(o, 'keep', 3)",
+    "a message is on disk": "from watcher.state.spool import SourceSpool as o; die_at(o, 'keep', 5, True)",
+    "what is kept is read": "from watcher.state.spool import SourceSpool as o; die_at(o, 'kept', 1, True)",
+    "what it said is committed": "from watcher.state.ledger import Ledger as o; die_at(o, 'intake', 4, True)",
+    "it is dropped": "from watcher.state.spool import SourceSpool as o; die_at(o, 'drop', 1)",
+    "it was dropped": "from watcher.state.spool import SourceSpool as o; die_at(o, 'drop', 2, True)",
 }
 
 
@@ -150,3 +160,46 @@ def test_killed_at_random(store: FaultyStore, daemon: Callable[..., parts.Daemon
         service.start()
     feeder.join()
     oracle.check()
+
+
+def test_what_is_posted_and_killed(store: FaultyStore, daemon: Callable[..., parts.Daemon]) -> None:
+    """Whoever posts goes on after 200, and asks again after anything else. No listing helps."""
+    port = parts.free_port()
+    hook = {"type": "webhook", "listen": f"127.0.0.1:{port}", "token": "t", "waiting": 16}
+    settings = daemon_settings(store, sources={"hook": hook}, discovery={"sweeps": False})
+    service = daemon(settings, parts.workflow(BUCKET))
+    oracle = Oracle(store, service)
+    store.delays["HEAD"] = 0.05  # longer than an answer waits for the commit
+    left = [f"{number:04}.mp4" for number in range(400)]
+    versions = [store.put(BUCKET, key, notify=0) for key in left]
+    bodies = [json.dumps({"Records": [store.record(BUCKET, *told)]}) for told in zip(left, versions, strict=True)]
+    ended = threading.Event()
+
+    def post(part: list[str]) -> None:
+        while part and not ended.is_set():
+            connection = HTTPConnection("127.0.0.1", port, timeout=10)
+            try:
+                connection.request("POST", "/", part[-1], {"Authorization": "Bearer t"})
+                if connection.getresponse().status == 200:
+                    part.pop()
+            except (OSError, HTTPException):
+                time.sleep(0.05)
+            finally:
+                connection.close()
+
+    feeders = [threading.Thread(target=post, args=(bodies[start::8],)) for start in range(8)]
+    for feeder in feeders:
+        feeder.start()
+    try:
+        for point, fault in POSTED.items():
+            with contextlib.suppress(AssertionError):  # it may die before it is ready
+                service.start(fault=f"{DIE}\n{fault}")
+            service.process.wait(60)
+            assert service.process.returncode == -9, point
+        service.start()
+        for feeder in feeders:
+            feeder.join(60)
+        oracle.check()
+        parts.wait_for(lambda: service.query("select count(*) from spool") == [(0,)], what="an empty spool")
+    finally:
+        ended.set()
