@@ -23,10 +23,10 @@ _log = log.get("source")
 
 SOON = 0.02
 """Seconds for which an answer waits for the commit of what the message says."""
-FEW = 4
-"""Messages that may be on their way to the disk before those in memory have to wait."""
-LONGEST = 0.5
-"""Seconds for which they wait."""
+TURN = 0.01
+"""Seconds that a turn of the event loop may take while messages are written down; when it takes more, it is a flood."""
+FLOOD, EACH = 1.0, 0.0025
+"""For so many seconds after that, each event takes so many seconds: those who wait for an answer go first."""
 BATCH = 64
 """Messages that are read from the disk at once."""
 PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
@@ -65,9 +65,8 @@ class Spooled:
         """Their numbers on disk."""
         self._kept = 0
         """About how many are on disk and not committed; what :meth:`adopt` counts sets it right."""
-        self._keeping = 0
-        """How many are being written down."""
-        self._few = asyncio.Event()
+        self._flood = 0.0
+        """Until when it is one."""
         self._done: set[int] = set()
         """Numbers of those that are committed, and still on disk."""
         self._dropped = asyncio.Event()
@@ -98,7 +97,8 @@ class Spooled:
         if self._kept >= self._most:
             return False
         self._kept += 1
-        self._keeping += 1
+        loop = asyncio.get_running_loop()
+        loop.call_soon(self._turned, loop.time())
         try:
             seq = await self._spool.keep(message.body)
         except BaseException as error:
@@ -106,10 +106,6 @@ class Spooled:
             if isinstance(error, WatcherError):
                 return False
             raise
-        finally:
-            self._keeping -= 1
-            if self._keeping <= FEW:
-                self._few.set()
         if message.committed:
             self._drop(seq)
         elif message in self._open:
@@ -118,6 +114,11 @@ class Spooled:
         self._changed.set()
         return True
 
+    def _turned(self, began: float) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - began > TURN:
+            self._flood = now + FLOOD
+
     async def deliveries(self) -> AsyncGenerator[Delivery, None]:
         """A delivery per message, of those that come and those that were kept."""
         dropping = asyncio.create_task(self._drop_all(), name=f"{self._name} spool")
@@ -125,9 +126,11 @@ class Spooled:
             while True:
                 if not self._waiting:
                     await self._fill()
-                await self._let_pass()
                 if self._waiting:
-                    yield self._delivery(self._waiting.popleft())
+                    delivery = self._delivery(self._waiting.popleft())
+                    if time.monotonic() < self._flood:
+                        await asyncio.sleep(EACH * len(delivery.events))
+                    yield delivery
         finally:
             dropping.cancel()
             await asyncio.gather(dropping, return_exceptions=True)
@@ -135,14 +138,6 @@ class Spooled:
                 message.settle(committed=False)
             with contextlib.suppress(WatcherError):
                 await self._spool.drop(list(self._done))
-
-    async def _let_pass(self) -> None:
-        """In a flood, those who wait for an answer go first: nobody waits for what is in memory or on disk."""
-        if self._keeping > FEW:
-            self._few.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LONGEST):
-                    await self._few.wait()
 
     def _enter(self, message: _Message) -> None:
         self._open.add(message)
