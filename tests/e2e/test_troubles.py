@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -123,6 +124,59 @@ def test_a_watched_directory_is_unmounted(daemon: Callable[..., parts.Daemon], c
     time.sleep(1.5)
     assert [key for (key,) in service.query(tasks)] == ["a.mp4", "b.mp4", "c.mp4", "d.mp4"]
     assert service.query("select count(*) from ledger where missing is not null") == [(0,)]
+
+
+def test_what_a_folder_may_hold(daemon: Callable[..., parts.Daemon], clip: Path, tmp_path: Path) -> None:
+    """D23: more directories than the kernel watches, names that are no text, what may not be read: it is said, and
+    everything else goes on."""
+    watched = tmp_path / "watched"
+    watched.mkdir(mode=0o777)
+    settings = {
+        "storages": {"b": {"type": "local", "root": str(watched)}},
+        "sources": {"b": {"type": "folder", "storage": "b", "settle": 0.2, "rescan": 1.0}},
+        "media": {"min_free_space": 2**60},
+    }
+    service = daemon(settings, parts.workflow("b"))
+    limited = (
+        'echo 4 > /proc/sys/user/max_inotify_watches; exec setpriv --bounding-set=-dac_override,-dac_read_search "$@"'
+    )
+    locked = watched / "locked"
+    locked.mkdir(mode=0)
+    service.start(inside=["unshare", "--user", "--map-root-user", "sh", "-c", limited, "sh"])
+    for number in range(10):
+        (watched / f"{number}").mkdir()
+    parts.wait_for(lambda: "the kernel has no watches left" in service.text(), what="the limit to be told")
+    for number in range(10):
+        (watched / f"{number}" / "a.mp4").write_bytes(clip.read_bytes())
+    (watched / "0" / os.fsdecode(b"\xff\xfe.mp4")).write_bytes(clip.read_bytes())
+    keys = "select key from tasks order by key"
+    parts.wait_for(lambda: len(service.query(keys)) >= 10, 20, "the tasks")
+    parts.wait_for(lambda: "not UTF-8" in service.text(), what="the name to be told")
+    assert f"{locked}" in service.text().partition("can't be read by this user")[2]
+    locked.chmod(0o755)
+    (locked / "seen.mp4").write_bytes(clip.read_bytes())
+    (watched / "after.mp4").write_bytes(clip.read_bytes())
+    wanted = sorted([f"{number}/a.mp4" for number in range(10)] + ["after.mp4", "locked/seen.mp4"])
+    parts.wait_for(lambda: [key for (key,) in service.query(keys)] == wanted, what="all tasks")
+    assert service.text().count("the kernel has no watches left") <= 3
+    assert "Traceback" not in service.text()
+
+
+def test_somebody_else_locks_the_state(store: FaultyStore, daemon: Callable[..., parts.Daemon]) -> None:
+    """D16: a backup, or a person with sqlite3. Nothing is acknowledged meanwhile, and it goes on afterwards."""
+    service = daemon(daemon_settings(store), parts.workflow(BUCKET))
+    service.start(fault="import watcher.state._sqlite as o\no.BUSY = 300")
+    put(store, "before", 30)
+    all_have_one_task(service.query, store)
+    with contextlib.closing(sqlite3.connect(service.database, isolation_level=None)) as other:
+        other.execute("begin immediate")
+        put(store, "meanwhile", 60)
+        parts.wait_for(lambda: "database is locked" in service.text(), what="it to be noticed")
+        time.sleep(1)
+        assert other.execute("select count(*) from tasks").fetchone() == (30,)
+        assert len(store.queue) >= 20
+        other.execute("rollback")
+    all_have_one_task(service.query, store)
 
 
 def test_the_clock_jumps(store: FaultyStore, daemon: Callable[..., parts.Daemon], tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import stat as stats
 import threading
@@ -28,7 +29,7 @@ from watchdog.events import (
 )
 from watchdog.observers.api import BaseObserver
 from watchdog.observers.inotify import InotifyFullEmitter
-from watchdog.observers.inotify_c import InotifyEvent, InotifyFD
+from watchdog.observers.inotify_c import CallbackId, InotifyEvent, InotifyFD, Mask, WatchCallback, WatchDescriptor
 
 # watchdog says so when a directory is seen twice while it is being filled; nothing is lost by it.
 warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWarning)
@@ -48,6 +49,8 @@ class Hints:
     moved_trees: dict[str, None] = field(default_factory=dict)
     new_trees: dict[str, None] = field(default_factory=dict)
     overflow: bool = False
+    unwatched: int = 0
+    """Directories for which the kernel had no watch left, since the start."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def note(self, kind: Kind, path: bytes | str) -> None:
@@ -63,6 +66,12 @@ class Hints:
         """The kernel's queue ran over; called by watchdog's thread."""
         with self.lock:
             self.overflow = True
+        self._signal()
+
+    def not_watched(self) -> None:
+        """A directory could not be watched; called by watchdog's thread."""
+        with self.lock:
+            self.unwatched += 1
         self._signal()
 
     def _signal(self) -> None:
@@ -110,6 +119,15 @@ class NoticingInotifyFD(InotifyFD):
     def __init__(self, hints: Hints) -> None:
         super().__init__()
         self._hints = hints
+
+    def add_callback(self, path: bytes, mask: Mask, callback: WatchCallback, id_: CallbackId) -> WatchDescriptor:
+        """Watchdog leaves out a directory below the first one that can't be watched, and tells nobody."""
+        try:
+            return super().add_callback(path, mask, callback, id_)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                self._hints.not_watched()
+            raise
 
     def handle_event(self, event: InotifyEvent) -> None:
         super().handle_event(event)

@@ -38,6 +38,8 @@ LONG_AGO = 3600.0
 INVENTORY = 86_400.0
 """Seconds between two comparisons of what is known with what is there, so that the ledger forgets what is not."""
 
+MORE_WATCHES = "raise fs.inotify.max_user_watches (or max_user_instances) with sysctl"
+
 
 class Options(plugin.Options):
     """Watches the directory of a local storage."""
@@ -87,6 +89,7 @@ class FolderSource(Source):
         self._ignored = re.compile("|".join(map(fnmatch.translate, options.ignore)) or r"(?!)").match
         self._pending: dict[str, _Pending] = {}
         self._next_inventory = 0.0
+        self._unwatched = 0
 
     @property
     def root(self) -> Path:
@@ -118,6 +121,7 @@ class FolderSource(Source):
                 await self._wait(hints, next_scan)
                 if await asyncio.to_thread(self._root_identity) != identity:
                     raise TransientError(f"the directory {self.root} was replaced; watching it anew")
+                self._say_what_is_not_watched(hints)
                 taken = hints.take()
                 for batch in _batches(await asyncio.to_thread(self._look, taken, during_first_scan)):
                     yield Delivery(batch)
@@ -156,9 +160,20 @@ class FolderSource(Source):
                 "no inotify for this folder, new files are found by scanning only",
                 source=self.name,
                 error=error.strerror,
-                advice="raise fs.inotify.max_user_watches (or max_user_instances) with sysctl",
+                advice=MORE_WATCHES,
             )
             return None
+
+    def _say_what_is_not_watched(self, hints: Hints) -> None:
+        if hints.unwatched > self._unwatched:
+            _log.warning(
+                "the kernel has no watches left: new files in some directories are found by scanning only",
+                source=self.name,
+                directories=hints.unwatched,
+                scans_every=self._options.rescan,
+                advice=MORE_WATCHES,
+            )
+            self._unwatched = 2 * hints.unwatched  # the next word is due when it got much worse
 
     async def _wait(self, hints: Hints, next_scan: float) -> None:
         now = time.monotonic()
@@ -216,10 +231,16 @@ class FolderSource(Source):
             await cursor.merge(Part(self._options.storage, "", after, keys[-1]), Listed.of(found), began, confirm=True)
 
     async def _known(self, cursor: Cursor) -> AsyncIterator[tuple[str, list[ObjectInfo], list[str]]]:
-        """Pages of the keys that are known: the key before, those files that are there, all keys."""
+        """Pages of the keys that are known: the key before, those files that are there, all keys. Pages with one that
+        can't be seen are left out: it may be there."""
         after = ""
         while keys := await cursor.keys(self._options.storage, after, BATCH):
-            yield after, [info for info in await asyncio.to_thread(lambda: list(map(self._stat, keys))) if info], keys
+            try:
+                found = await asyncio.to_thread(lambda: [self._exact_stat(key) for key in keys])
+            except PermissionError:
+                pass
+            else:
+                yield after, [info for info in found if info is not None], keys
             after = keys[-1]
 
     def _wanted(self, key: str) -> bool:
@@ -232,9 +253,18 @@ class FolderSource(Source):
         return os.path.relpath(path, self.root)
 
     def _stat(self, key: str) -> ObjectInfo | None:
-        """The file as it is now; None when it is gone, or no regular file."""
+        """The file as it is now; None when it is gone, can't be seen, or is no regular file."""
+        try:
+            return self._exact_stat(key)
+        except PermissionError:
+            return None
+
+    def _exact_stat(self, key: str) -> ObjectInfo | None:
+        """As before; raises PermissionError for what can't be seen."""
         try:
             status = os.lstat(self.root / key)
+        except PermissionError:
+            raise
         except OSError:
             return None
         return file_version(self._storage.name, key, status) if stats.S_ISREG(status.st_mode) else None

@@ -14,6 +14,9 @@ from sqlalchemy import Connection, Engine, create_engine, event
 
 from watcher.errors import ConfigurationError, Problem
 
+BUSY = 15_000
+"""Milliseconds for which a lock of another program is waited for: somebody who looks, or a backup."""
+
 
 class SqliteBackend:
     """``path`` is made when it is not there."""
@@ -101,7 +104,7 @@ def _prepare(connection: sqlite3.Connection, _record: object) -> None:
     for pragma in (
         "journal_mode=WAL",
         "synchronous=FULL",  # commit, then acknowledge: a commit has to survive a power cut
-        "busy_timeout=15000",
+        f"busy_timeout={BUSY}",
         "foreign_keys=ON",
         "temp_store=MEMORY",
         "cache_size=-4096",
@@ -115,7 +118,7 @@ def _begin(connection: Connection) -> None:
 
 def _prepare_reader(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None
-    for pragma in ("busy_timeout=15000", "query_only=ON", "temp_store=MEMORY", "cache_size=-4096"):
+    for pragma in (f"busy_timeout={BUSY}", "query_only=ON", "temp_store=MEMORY", "cache_size=-4096"):
         connection.execute(f"pragma {pragma}").close()
 
 

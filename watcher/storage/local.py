@@ -14,15 +14,20 @@ import os
 import shutil
 import stat as stats
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from watcher import plugin
+from watcher import log, plugin
 from watcher.errors import AccessRefused, ObjectNotFound, ObjectSuperseded, PermanentError, TransientError
 from watcher.model.objects import ObjectInfo, digest, file_version
 from watcher.storage.base import Progress, Storage
 
+_log = log.get("local")
+
 PAGE = 1000
 PART_SUFFIX = ".watcher-part"
+SAID = 100
+"""Directories that can't be read of which each is told."""
 
 
 class Options(plugin.Options):
@@ -41,6 +46,8 @@ class LocalStorage(Storage):
     def __init__(self, name: str, options: Options) -> None:
         self.name = name
         self.root = options.root.absolute()
+        self._refused: set[str] = set()
+        """Directories that it was told of that they can't be read."""
 
     def path_of(self, key: str) -> Path:
         """Where the object of a key is; refuses keys that would leave the root."""
@@ -156,15 +163,7 @@ class LocalStorage(Storage):
         folders = [prefix.rpartition("/")[0]]
         while folders:
             folder = folders.pop()
-            try:
-                found = os.scandir(self.root / folder)
-            except FileNotFoundError:
-                if not folder:
-                    raise TransientError(f"the directory {self.root} is not there") from None
-                continue
-            except OSError as error:
-                raise TransientError(f"{self.root / folder} can't be listed: {error.strerror}") from None
-            with found:
+            with self._opened(folder) as found:
                 for entry in found:
                     key = f"{folder}/{entry.name}" if folder else entry.name
                     if entry.is_dir(follow_symlinks=False):
@@ -174,11 +173,32 @@ class LocalStorage(Storage):
                         if info is not None:
                             yield info
 
+    def _opened(self, folder: str) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:
+        """What is in a directory; nothing in one below the root that is gone, or that can't be read."""
+        try:
+            return os.scandir(self.root / folder)
+        except FileNotFoundError:
+            if not folder:
+                raise TransientError(f"the directory {self.root} is not there") from None
+        except PermissionError:
+            if not folder:
+                raise AccessRefused(f"the directory {self.root} can't be read by this user") from None
+            self._leave_out(folder)
+        except OSError as error:
+            raise TransientError(f"{self.root / folder} can't be listed: {error.strerror}") from None
+        return contextlib.nullcontext(iter(()))
+
+    def _leave_out(self, folder: str) -> None:
+        """One directory of somebody else's, such as ``lost+found``, is no reason not to list the others."""
+        if folder not in self._refused and len(self._refused) < SAID:
+            self._refused.add(folder)
+            _log.warning("a directory can't be read by this user and is left out", directory=str(self.root / folder))
+
     def _seen(self, key: str, entry: os.DirEntry[str]) -> ObjectInfo | None:
-        """The version of a listed file; None when it is gone meanwhile, or no regular file."""
+        """The version of a listed file; None when it is gone meanwhile, can't be seen, or is no regular file."""
         try:
             status = entry.stat(follow_symlinks=False)
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionError):
             return None
         return file_version(self.name, key, status) if stats.S_ISREG(status.st_mode) else None
 
