@@ -447,7 +447,9 @@ class Daemon:
 
     def _status(self, parts: Parts) -> str:
         counters = parts.dispatcher.counters
-        return f"{counters.received} events, {counters.tally.new} new objects, {parts.runner.running} tasks running"
+        said = [f"{counters.received} events, {counters.tally.new} new objects, {parts.runner.running} tasks running"]
+        said += [f"sweeping {what}: {listed} keys so far" for what, listed in parts.dispatcher.sweeping().items()]
+        return "; ".join(said)
 
     async def _among_others(self, parts: Parts) -> None:
         """Say that this daemon lives, take over what dead ones left, and learn what others changed."""

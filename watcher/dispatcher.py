@@ -194,6 +194,12 @@ class Dispatcher:
             if isinstance(source, S3PollSource) and source.sweeps == storage:
                 source.hurry()
 
+    def sweeping(self) -> dict[str, int]:
+        """How many keys were listed so far of what is being swept, by storage and prefix."""
+        sweeps = [source for source in self._sources if isinstance(source, S3PollSource)]
+        running = [(s.sweeps, s.spend.running, s.spend.listed) for s in sweeps]
+        return {f"{storage}/{prefix}": listed for storage, prefix, listed in running if prefix is not None}
+
     def in_force(self) -> Catalog:
         """The workflows that are matched against."""
         assert self.catalog is not None, "the daemon sets it before it starts this"  # noqa: S101

@@ -239,6 +239,9 @@ async def test_d9_a_full_bucket_at_the_first_start(store: FaultyStore, tmp_path:
     found = Discovery(store, tmp_path / "s.db", poll={})
     await found.start()
     await found.until(lambda: store.count("LIST") > 40)
+    (shown,) = found.dispatcher.sweeping().items()
+    assert shown[0] == f"{BUCKET}/"
+    assert 1000 < shown[1] < 3000
     await found.crash()
     before = store.count("LIST")
     await found.start()

@@ -79,6 +79,8 @@ class Spend:
     seconds: float = 0.0
     held: bool = False
     finished: float = 0.0
+    running: str | None = None
+    """The prefix that is being swept."""
 
 
 async def _committed(outstanding: Outstanding) -> None:
@@ -229,6 +231,7 @@ class _Sweep:
         """Its deliveries. A sweep that breaks begins again where its ranges were."""
         started = time.monotonic()
         self._of.begin(time.time(), self._source.options.ranges)
+        self._source.spend.running, self._source.spend.listed = self._prefix, 0
         lister = asyncio.create_task(self._list(), name=f"{self._source.name} sweep")
         try:
             while (delivery := await self._next(lister)) is not None:
@@ -240,6 +243,7 @@ class _Sweep:
         finally:
             lister.cancel()
             await asyncio.gather(lister, return_exceptions=True)
+            self._source.spend.running = None
         await self._end(time.monotonic() - started)
 
     async def _next(self, lister: asyncio.Task[None]) -> Delivery | None:
