@@ -70,6 +70,7 @@ class FaultyStore:
         self.on_delete: Callable[[str], None] | None = None
         self.etags = True
         self.accepts = ""
+        self.wants_payment = False
         """The access key that may ask; all may where it is empty."""
         self._pages = 0
         self._sequence = 0
@@ -187,6 +188,8 @@ class FaultyStore:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         target = request.headers.get("X-Amz-Target")
+        if self.wants_payment and not target and request.headers.get("x-amz-request-payer") != "requester":
+            return self._error(403, "AccessDenied", request.method)
         if self.accepts and f"Credential={self.accepts}/" not in request.headers.get("Authorization", ""):
             return _json({"__type": "InvalidAccessKeyId"}, 403) if target else self._error(403, "InvalidAccessKeyId")
         if target:

@@ -127,6 +127,15 @@ RAW = "RawBody"
 """Where the answer to ListObjectsV2 is, unread: ``storage/_listing.py`` reads it, not on the event loop."""
 
 
+def pay(client: Any) -> None:
+    """Have a client of S3 say with each request that whoever asks pays for it, as buckets of others may want it."""
+
+    def say(request: Any, **_: Any) -> None:
+        request.headers["x-amz-request-payer"] = "requester"
+
+    client.meta.events.register("before-sign.s3", say)
+
+
 def leave_listings(client: Any) -> None:
     """Have a client of S3, which is used for listings only, hand over their pages unread; errors are read as ever.
 

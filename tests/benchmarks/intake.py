@@ -1,4 +1,4 @@
-"""Events matched and committed a second, with 10 and with 10 000 workflows."""
+"""Events matched and committed a second, with 10 and with 10 000 workflows over ten buckets."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from watcher.state.store import State
 from watcher.storage import memory
 
 EVENTS = 20_000
+BUCKETS = tuple(f"b{number}" for number in range(10))
 PER_DELIVERY = 10
 ROUNDS = 3
 
@@ -25,22 +26,24 @@ ROUNDS = 3
 def _workflows(count: int) -> list[tuple[str, Workflow]]:
     made = []
     for number in range(count):
-        body = parts.workflow("b", WorkflowName=f"w{number}", OutputDir="/out/")
+        body = parts.workflow(BUCKETS[number % 10], WorkflowName=f"w{number}", OutputDir="/out/")
         body["Trigger"]["CosFileUploadTrigger"] |= {"Dir": f"/tenant{number}/in/", "Formats": ["mp4", "mov"]}
         made.append((f"{number}.yaml", wire.decode(Workflow, body)))
     return made
 
 
 async def _rate(path: Path, count: int) -> float:
-    storage = memory.MemoryStorage("b", memory.Options())
-    storage.exact_listing = True
+    storages = {name: memory.MemoryStorage(name, memory.Options()) for name in BUCKETS}
+    for storage in storages.values():
+        storage.exact_listing = True
     source = MemorySource("m", Options(), {})
     async with State(path) as state:
         stored = await state.workflows.apply(_workflows(count))
-        dispatcher = Dispatcher(state, {"b": storage}, lambda: None)
+        dispatcher = Dispatcher(state, storages, lambda: None)
         dispatcher.catalog = Catalog(stored, files.Templates(), {})
         keys = [f"tenant{number % 10}/in/deep/er/{number}.mp4" for number in range(EVENTS)]
-        events = [ObjectEvent("b", key, "m", ObjectInfo("b", key, 1, "e", 1)) for key in keys]
+        named = [(BUCKETS[number % 10], key) for number, key in enumerate(keys)]
+        events = [ObjectEvent(name, key, "m", ObjectInfo(name, key, 1, "e", 1)) for name, key in named]
         for start in range(0, EVENTS, PER_DELIVERY):
             source.put(*events[start : start + PER_DELIVERY])
         started = time.perf_counter()

@@ -21,6 +21,7 @@ from tests.faulty import FaultyStore
 from tests.rig import BUCKET, Discovery
 from watcher import backfilling
 from watcher.backfilling import Backfiller
+from watcher.errors import AccessRefused
 from watcher.model.listed import Listed, Merged
 from watcher.model.objects import Part
 from watcher.sources import _page_memory, _spooled
@@ -30,6 +31,7 @@ from watcher.state import unready
 from watcher.state.backfills import Backfill
 from watcher.state.ledger import Ledger
 from watcher.state.ledger import State as Became
+from watcher.storage import s3
 from watcher.verifying import Rules
 
 LONG_AGO = 1_600_000_000
@@ -831,3 +833,19 @@ async def test_d24_a_webhook_while_the_store_is_away(
     await found.settled()
     await found.check()
     await found.crash()
+
+
+async def test_whoever_asks_pays(store: FaultyStore, tmp_path: Path) -> None:
+    """In a bucket of somebody else; who does not say so is refused."""
+    store.wants_payment = True
+    version = store.put(BUCKET, "a.mp4", b"data", notify=0)
+    reach = {"endpoint_url": store.url, "access_key": "k", "secret_key": "s", "addressing": "path"}
+    async with s3.S3Storage(BUCKET, s3.Options(**reach)) as storage:
+        with pytest.raises(AccessRefused):
+            await storage.head("a.mp4")
+    async with s3.S3Storage(BUCKET, s3.Options(**reach, requester_pays=True)) as storage:
+        info = await storage.head("a.mp4")
+        assert info.etag == version.etag
+        assert await storage.read(info, 1, 2) == b"at"
+        await storage.fetch(info, tmp_path / "a.mp4")
+        assert [found.key async for page in storage.list() for found in page] == ["a.mp4"]

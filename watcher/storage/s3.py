@@ -39,6 +39,8 @@ class Options(aws.ClientOptions):
     """The bucket, when it is not the name of this storage."""
     addressing: str = Field(default="auto", pattern="^(auto|path|virtual)$")
     """``path`` puts the bucket into the path, ``virtual`` into the host name."""
+    requester_pays: bool = False
+    """Whether to pay for the requests, where the bucket is somebody else's and asks for that."""
 
 
 class S3Storage(Storage):
@@ -58,10 +60,16 @@ class S3Storage(Storage):
         """A client of its own, so that sweeps never take a connection from a HEAD."""
 
     async def __aenter__(self) -> Self:
-        self.client = await self._stack.enter_async_context(
-            aws.client("s3", self._options, addressing=self._addressing)
-        )
+        self.client = await self._connected()
         return self
+
+    async def _connected(self, **further: Any) -> Any:
+        made = await self._stack.enter_async_context(
+            aws.client("s3", self._options, addressing=self._addressing, **further)
+        )
+        if self._options.requester_pays:
+            aws.pay(made)
+        return made
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -198,8 +206,7 @@ class S3Storage(Storage):
 
     async def _lister(self) -> Any:
         if self._listing is None:
-            made = aws.client("s3", self._options, addressing=self._addressing, pool=LISTINGS)
-            self._listing = await self._stack.enter_async_context(made)
+            self._listing = await self._connected(pool=LISTINGS)
             aws.leave_listings(self._listing)
         return self._listing
 
