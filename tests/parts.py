@@ -260,6 +260,20 @@ class HttpReceiver:
         self._thread.join()
 
 
+def ffmpegs(directory: Path) -> list[int]:
+    """Processes that mention a folder in their command line."""
+    found = []
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            try:
+                command = Path(f"/proc/{entry.name}/cmdline").read_bytes()
+            except OSError:
+                continue
+            if str(directory).encode() in command and b"ffmpeg" in command:
+                found.append(int(entry.name))
+    return found
+
+
 class Daemon:
     """``watcher run`` as a child process over a folder of its own.
 

@@ -152,6 +152,15 @@ class Discovery:
         """Wait until the counters add up."""
         await self.until(lambda: self.received == self.accounted)
 
+    async def unspooled(self) -> None:
+        """Wait until no posted message is kept on disk, and nothing is on its way."""
+
+        async def nothing_is_kept() -> bool:
+            return await self.state.spool.counts() == {}
+
+        await self.until(nothing_is_kept, 60)
+        await self.settled()
+
     async def swept(self, times: int = 1) -> None:
         """Wait for the end of so many sweeps that begin from now on."""
         sources = [source for source in self.sources if isinstance(source, s3_poll.S3PollSource)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -158,6 +159,8 @@ def test_tasks_of_a_running_service(
     service.start()
     shutil.copy(long_clip, tmp_path / "inbox" / "film.mp4")
     parts.wait_for(lambda: list((service.root / "work").rglob("main.mp4")), what="ffmpeg to begin")
+    for process in parts.ffmpegs(service.root / "work"):  # so that it does not end before it is aborted
+        os.kill(process, signal.SIGSTOP)
     assert "PROCESSING" in watcher("tasks", "list", "--config", config).stdout
     ((task_id,),) = service.query("select task_id from tasks")
     assert "asked for the end" in watcher("tasks", "abort", task_id, "--config", config).stdout

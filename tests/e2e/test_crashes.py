@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import uuid
@@ -20,20 +19,6 @@ DIE = "import os, signal\nasync def die(*_a, **_k): os.kill(os.getpid(), signal.
 def strays(root: Path) -> list[str]:
     """Files that nobody should ever see."""
     return [str(path) for path in root.rglob("*") if path.name.endswith(".watcher-part")]
-
-
-def ffmpegs(directory: Path) -> list[int]:
-    """Processes that mention a folder in their command line."""
-    found = []
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit():
-            try:
-                command = Path(f"/proc/{entry.name}/cmdline").read_bytes()
-            except OSError:
-                continue
-            if str(directory).encode() in command and b"ffmpeg" in command:
-                found.append(int(entry.name))
-    return found
 
 
 def transcode(**changes: Any) -> dict[str, Any]:
@@ -54,9 +39,9 @@ def test_killed_in_the_middle_of_a_transcode(
     shutil.copy(long_clip, tmp_path / "inbox" / "film.mp4")
     work = service.root / "work"
     parts.wait_for(lambda: any(path.stat().st_size for path in work.rglob("main.mp4")), what="ffmpeg to write")
-    assert ffmpegs(work)
+    assert parts.ffmpegs(work)
     service.kill()
-    parts.wait_for(lambda: not ffmpegs(work), 5, "ffmpeg to die with the daemon")
+    parts.wait_for(lambda: not parts.ffmpegs(work), 5, "ffmpeg to die with the daemon")
     assert service.query("select status from tasks") == [("PROCESSING",)]
 
     service.start()
@@ -185,7 +170,7 @@ def test_terminated_while_a_task_runs(
     assert service.stop(timeout=15) == 0
     assert service.query("select status, attempts from tasks") == [("WAITING", 0)]
     assert not list(work.iterdir())
-    assert not ffmpegs(work)
+    assert not parts.ffmpegs(work)
 
 
 def test_killed_again_and_again(

@@ -787,12 +787,7 @@ async def test_d24_ten_thousand_events_a_second(store: FaultyStore, tmp_path: Pa
         await found.start()
         await asyncio.gather(*senders)
     assert refused
-
-    async def nothing_kept() -> bool:
-        return await found.state.spool.counts() == {}
-
-    await found.until(nothing_kept, 60)
-    await found.settled()
+    await found.unspooled()
     await found.check()
     await found.crash()
 
@@ -825,12 +820,7 @@ async def test_d24_a_webhook_while_the_store_is_away(
 
         await found.until(live, 5)
     store.fail_always.clear()
-
-    async def nothing_kept() -> bool:
-        return await found.state.spool.counts() == {}
-
-    await found.until(nothing_kept, 60)
-    await found.settled()
+    await found.unspooled()
     await found.check()
     await found.crash()
 
