@@ -179,6 +179,35 @@ def test_somebody_else_locks_the_state(store: FaultyStore, daemon: Callable[...,
     all_have_one_task(service.query, store)
 
 
+FAILS = """
+import os, sqlite3
+from sqlalchemy.engine.default import DefaultDialect
+commit = DefaultDialect.do_commit
+def failing(self, connection):
+    if os.path.exists({flag!r}):
+        raise sqlite3.OperationalError("disk I/O error")
+    return commit(self, connection)
+DefaultDialect.do_commit = failing
+"""
+
+
+def test_the_disk_fails_for_a_while(store: FaultyStore, daemon: Callable[..., parts.Daemon], tmp_path: Path) -> None:
+    """D16: what could not be written is not acknowledged, and not half there; it goes on by itself."""
+    flag = tmp_path / "broken"
+    service = daemon(daemon_settings(store), parts.workflow(BUCKET))
+    service.start(fault=FAILS.format(flag=str(flag)))
+    put(store, "before", 30)
+    all_have_one_task(service.query, store)
+    flag.touch()
+    put(store, "meanwhile", 60)
+    parts.wait_for(lambda: "disk I/O error" in service.text(), what="it to be noticed")
+    time.sleep(1)
+    assert service.query("select count(*) from tasks") == [(30,)]
+    assert len(store.queue) >= 20
+    flag.unlink()
+    all_have_one_task(service.query, store)
+
+
 def test_the_clock_jumps(store: FaultyStore, daemon: Callable[..., parts.Daemon], tmp_path: Path) -> None:
     """D8: two days ahead, back by more than that, in steps: what came before and after is each done once."""
     (library,) = Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
