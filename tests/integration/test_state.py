@@ -314,7 +314,7 @@ async def test_cancelling_a_caller_leaves_no_half_transaction(state: State) -> N
 async def test_the_queue_is_read_in_the_order_of_its_index(in_file: State) -> None:
     """However many tasks wait, the next one is found without sorting them; a page of one status too."""
     table = schema.tasks
-    queue = first_of_each(False, 0, 0.0)
+    queue = first_of_each(False, 0).params(now=0.0)
     newest = select(table).where(table.c.status == "FINISH").order_by(table.c.seq.desc()).limit(11)
 
     def plan(connection: Connection, query: Any) -> str:

@@ -181,7 +181,7 @@ LONGEST_PAUSE = 3600.0
 """Seconds: nothing is put off for longer, so that what seems to be was put off before the clock was set back."""
 
 
-def is_due(not_before: ColumnElement[float], now: float) -> ColumnElement[bool]:
+def is_due(not_before: ColumnElement[float], now: float | ColumnElement[float]) -> ColumnElement[bool]:
     """Whether something that was put off is to be looked at now."""
     return (not_before <= now) | (not_before > now + LONGEST_PAUSE)
 

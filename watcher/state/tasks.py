@@ -11,9 +11,23 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, delete, func, insert, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Float,
+    Row,
+    Select,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    true,
+    update,
+)
 
 from watcher.errors import PermanentError
 from watcher.model.objects import ObjectInfo, digest, parse_lineage
@@ -435,7 +449,9 @@ def _next(connection: Connection, now: float, limits: Mapping[int, int]) -> int 
             return None
         for lane in LANES:
             heads = [
-                row for row in connection.execute(first_of_each(offline, lane, now)) if row.workflow_id not in full
+                row
+                for row in connection.execute(first_of_each(offline, lane), {"now": now})
+                if row.workflow_id not in full
             ]
             if heads:
                 best = min(
@@ -446,9 +462,12 @@ def _next(connection: Connection, now: float, limits: Mapping[int, int]) -> int 
     return None
 
 
-def first_of_each(offline: bool, lane: int, now: float) -> Select[Any]:
-    """The first task that is due of each workflow that has one. It jumps from workflow to workflow in the queue's
-    index, so that the length of a backlog does not matter."""
+@cache
+def first_of_each(offline: bool, lane: int) -> Select[Any]:
+    """The first task that is due (at the parameter ``now``) of each workflow that has one. It jumps from workflow to
+    workflow in the queue's index, so that the length of a backlog does not matter. To put it together takes longer than
+    to run it."""
+    now = bindparam("now", type_=Float)
     table, others, task = schema.tasks, schema.tasks.alias(), schema.tasks.alias()
 
     def queue(of: Any) -> ColumnElement[bool]:
