@@ -11,6 +11,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+from functools import cache
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
@@ -58,6 +59,7 @@ def names(family: str) -> list[str]:
     return sorted(name for name in found if name != "base" and not name.startswith("_"))
 
 
+@cache
 def implementation(family: str, type_name: str, contract: type) -> Any:
     """The subclass of the family's contract that ``type_name`` stands for."""
     if type_name not in names(family):

@@ -14,6 +14,7 @@ import os
 import shutil
 import sys
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -99,14 +100,16 @@ async def _works(bwrap: str) -> bool:
     return await process.wait() == 0
 
 
-def python_paths(*modules: str) -> list[Path]:
+@cache
+def python_paths(*modules: str) -> tuple[Path, ...]:
     """The folders a Python child needs to read: the interpreter's, and those that hold the modules."""
     folders = {Path(sys.prefix), Path(sys.base_prefix), Path(os.path.realpath(sys.executable)).parent.parent}
     folders |= {module_folder(name) for name in modules}
     found = sorted(path for path in folders if path.is_dir())
-    return [path for path in found if not any(path != other and path.is_relative_to(other) for other in found)]
+    return tuple(path for path in found if not any(path != other and path.is_relative_to(other) for other in found))
 
 
+@cache
 def module_folder(name: str) -> Path:
     """The folder on ``sys.path`` that a package is in."""
     spec = importlib.util.find_spec(name)
