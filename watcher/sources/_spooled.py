@@ -61,8 +61,6 @@ class Spooled:
         self._waiting: deque[_Message] = deque()
         self._open: set[_Message] = set()
         """Those in memory, waiting or on their way."""
-        self._held: set[int] = set()
-        """Their numbers on disk."""
         self._kept = 0
         """About how many are on disk and not committed; what :meth:`adopt` counts sets it right."""
         self._flood = 0.0
@@ -74,6 +72,11 @@ class Spooled:
         self._failures = 0
         self._again = self._adopted = 0.0
         self._changed = asyncio.Event()
+
+    @property
+    def _held(self) -> set[int]:
+        """The numbers of those in memory that are on disk too."""
+        return {message.seq for message in self._open if message.seq is not None}
 
     async def accept(self, body: bytes) -> bool:
         """Whether a message is safe; if not, it has to come again."""
@@ -110,7 +113,6 @@ class Spooled:
             self._drop(seq)
         elif message in self._open:
             message.seq = seq
-            self._held.add(seq)
         self._changed.set()
         return True
 
@@ -160,8 +162,6 @@ class Spooled:
 
     def _leave(self, message: _Message, *, committed: bool) -> None:
         self._open.discard(message)
-        if message.seq is not None:
-            self._held.discard(message.seq)
         message.settle(committed)
         self._changed.set()
 
@@ -211,7 +211,6 @@ class Spooled:
         """Some of what is on disk, from where it was left, so that what fails again and again stops nothing else."""
         found = await self._spool.kept(self._behind, BATCH, self._held | self._done)
         for item in found:
-            self._held.add(item.seq)
             self._behind = item.seq
             self._enter(_Message(item.body, item.seq))
         if not found:

@@ -125,9 +125,9 @@ DOUBT, DOUBT_SHARE = 20, 0.5
 
 
 def is_doubtful(there: int, gone: int) -> bool:
-    """Whether so much of what is known is not there that the listing is not believed: all, or more than half and more
-    than a few. A bucket may have been made anew, a directory may not be mounted."""
-    return gone > (max(DOUBT, DOUBT_SHARE * (there + gone)) if there else 0)
+    """Whether so much of what is known is not there that the listing is not believed: more than a few objects, and
+    more than half of them. A bucket may have been made anew, a directory may not be mounted."""
+    return gone > DOUBT and gone > DOUBT_SHARE * (there + gone)
 
 
 class Bucket(Protocol):

@@ -223,7 +223,7 @@ class FolderSource(Source):
         there = gone = 0
         async for _, found, keys in self._known(cursor):
             there, gone = there + len(found), gone + len(keys) - len({info.key for info in found})
-        if is_doubtful(there, gone):
+        if is_doubtful(there, gone) or (gone and not there):  # an empty directory is perhaps where a disk was
             _log.warning("so much is not there that it is not believed", source=self.name, there=there, gone=gone)
             return
         began = int(time.time())
@@ -237,7 +237,7 @@ class FolderSource(Source):
         while keys := await cursor.keys(self._options.storage, after, BATCH):
             try:
                 found = await asyncio.to_thread(lambda: [self._exact_stat(key) for key in keys])
-            except PermissionError:
+            except OSError:
                 pass
             else:
                 yield after, [info for info in found if info is not None], keys
@@ -256,16 +256,14 @@ class FolderSource(Source):
         """The file as it is now; None when it is gone, can't be seen, or is no regular file."""
         try:
             return self._exact_stat(key)
-        except PermissionError:
+        except OSError:
             return None
 
     def _exact_stat(self, key: str) -> ObjectInfo | None:
-        """As before; raises PermissionError for what can't be seen."""
+        """As before; raises OSError for what can't be seen."""
         try:
             status = os.lstat(self.root / key)
-        except PermissionError:
-            raise
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         return file_version(self._storage.name, key, status) if stats.S_ISREG(status.st_mode) else None
 

@@ -180,7 +180,8 @@ class S3PollSource(Source):
             self.spend.requests += 1
             state.count(time.time())
             fresh = await cursor.unknown(_files(page.infos))
-            tail.extend(info.key for info in page.infos if info.key > tail[-1])
+            last = key_bytes(tail[-1])
+            tail.extend(key_text(key) for key in page.infos.keys if key > last)
             if fresh:
                 yield Delivery(tuple(self.event(info, None) for info in fresh))
 

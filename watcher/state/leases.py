@@ -44,6 +44,11 @@ def check(connection: Connection, lease: Lease) -> None:
         raise LeaseLostError(f"{lease.name} was taken over by another daemon")
 
 
+def is_held(connection: Connection, prefix: str) -> ColumnElement[bool]:
+    """Of a lease whose name begins so: whether somebody holds it now."""
+    return schema.leases.c.name.startswith(prefix) & (schema.leases.c.expires > now_of(connection))
+
+
 class Leases:
     """See the module."""
 
@@ -85,8 +90,7 @@ class Leases:
         table = schema.leases
 
         def find(connection: Connection) -> set[str]:
-            held = (table.c.name.startswith(prefix)) & (table.c.expires > now_of(connection))
-            return set(connection.execute(select(table.c.owner).where(held)).scalars())
+            return set(connection.execute(select(table.c.owner).where(is_held(connection, prefix))).scalars())
 
         return await self._database.read(find)
 

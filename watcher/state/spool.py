@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from watcher.state import schema
 from watcher.state.database import CHUNK, Database
-from watcher.state.leases import now_of
+from watcher.state.leases import is_held
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,8 @@ class SourceSpool:
         mine = table.c.source == self._source
 
         def take(connection: Connection) -> int:
-            held = leases.c.name.startswith(schema.DAEMON) & (leases.c.expires > now_of(connection))
-            left = (table.c.owner != self._owner) & table.c.owner.not_in(select(leases.c.owner).where(held))
+            alive = select(leases.c.owner).where(is_held(connection, schema.DAEMON))
+            left = (table.c.owner != self._owner) & table.c.owner.not_in(alive)
             connection.execute(update(table).where(mine & left).values(owner=self._owner))
             own = select(func.count()).select_from(table).where(mine, table.c.owner == self._owner)
             return int(connection.execute(own).scalar_one())
