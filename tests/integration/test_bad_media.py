@@ -10,6 +10,7 @@ import base64
 import io
 import os
 import random
+import re
 import shutil
 import struct
 import subprocess
@@ -25,7 +26,8 @@ from PIL import Image
 
 from tests import parts
 from tests.workbench import AAC, H264, Bench, raw
-from watcher.media import containment
+from watcher.media import containment, filters
+from watcher.media.render import Moments
 
 FUZZ_SECONDS = 15.0
 CODES = {"", "SourceFileError", "SourceFileError.NoVideoMedia", "SourceFileError.NoVideoResolution", "InternalError"}
@@ -214,6 +216,22 @@ async def test_strange_files_work(workbench: Bench, tmp_path: Path, name: str) -
     )
     facts = _facts(workbench, found)
     assert expected.items() <= facts["video"].items()
+
+
+def test_times_that_go_back_choose_no_moment_twice(tmp_path: Path) -> None:
+    """A moment that comes round again is not taken again: encoders refuse it, now and then, by their threads."""
+    extension, arguments, _ = STRANGE["negative times"]
+    path = made(tmp_path / f"x.{extension}", *arguments)
+
+    def times(*chain: str) -> list[int]:
+        shown = ",".join([*chain, "showinfo=checksum=0"])
+        command = [parts.FFMPEG, "-nostdin", "-i", str(path), "-vf", shown, "-f", "null", "-"]
+        told = subprocess.run(command, check=True, capture_output=True, text=True).stderr
+        return [int(time) for time in re.findall(r" pts: *(-?\d+) ", told)]
+
+    everything = times("settb=1/1000")
+    assert everything != sorted(everything)
+    assert times(*filters.sampling(Moments((100, 300, 450)))) == [120, 320, 480]
 
 
 async def test_high_dynamic_range_becomes_standard(workbench: Bench, tmp_path: Path) -> None:

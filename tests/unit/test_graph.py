@@ -124,9 +124,10 @@ def test_moments_are_named_by_their_time() -> None:
     picture = Picture(Moments((1000, 3500)), Size(1280, 720, (1280, 720)), "mjpeg", ("-c:v", "mjpeg"))
     arguments = graph.command([Render("p", Window(), picture, (), "f%d.jpg")], media(), "in", ".", graph.Machine(1))
     text = " ".join(arguments)
-    assert (
-        "select='isnan(prev_pts)*lte(1000,pts)+gt(1000,prev_pts)*lte(1000,pts)+gt(3500,prev_pts)*lte(3500,pts)'" in text
-    )
+    terms = [
+        f"{since}*lte({at},pts)" for since, at in (("isnan({})", 1000), ("gt(1000,{})", 1000), ("gt(3500,{})", 3500))
+    ]
+    assert f"select='{'+'.join(terms)}'".replace("{}", "prev_selected_pts") in text
     assert "-fps_mode passthrough -enc_time_base 1:1000 -frame_pts 1" in text
 
 

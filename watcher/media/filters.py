@@ -89,8 +89,9 @@ def sampling(frames: Frames) -> Iterator[str]:
         yield "tpad=stop_mode=clone:stop=1"
         yield f"trim=end_frame={frames.count}"
     else:
-        terms = [f"gt({moment},prev_pts)*lte({moment},pts)" for moment in frames.milliseconds]
-        first = f"isnan(prev_pts)*lte({frames.milliseconds[0]},pts)"
+        # Each moment once, also where the times of a source go back: an encoder takes no time twice.
+        terms = [f"gt({moment},prev_selected_pts)*lte({moment},pts)" for moment in frames.milliseconds]
+        first = f"isnan(prev_selected_pts)*lte({frames.milliseconds[0]},pts)"
         yield "settb=1/1000"
         yield f"select='{'+'.join([first, *terms])}'"
 
