@@ -753,6 +753,73 @@ async def test_webhook_keeps_what_takes_long(monkeypatch: pytest.MonkeyPatch) ->
     await source.aclose()  # type: ignore[attr-defined]
 
 
+class SlowSpool(MemorySpool):
+    """What is asked is done a while later, and answered another while later."""
+
+    def __init__(self, chance: Random) -> None:
+        super().__init__()
+        self._chance = chance
+
+    async def _while(self) -> None:
+        await asyncio.sleep(self._chance.choice((0, 0.001, 0.005)))
+
+    async def keep(self, body: bytes) -> int:
+        await self._while()
+        if self._chance.random() < 0.05:
+            raise TransientError("the disk is full")
+        seq = await super().keep(body)
+        await self._while()
+        return seq
+
+    async def kept(self, behind: int, limit: int, besides: Collection[int] = ()) -> list[Item]:
+        await self._while()
+        found = await super().kept(behind, limit, besides)
+        await self._while()
+        return found
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_what_is_accepted_is_delivered_soon(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """Whatever is being written, read, committed or given up meanwhile: nothing that is on disk is forgotten there."""
+    for name, value in {"SOON": 0.001, "PAUSES": (0.001,), "BATCH": 4}.items():
+        monkeypatch.setattr(_spooled, name, value)
+    chance = Random(seed)
+    spool = SlowSpool(chance)
+    spooled = _spooled.Spooled("w", spool, lambda body: read_message(body, "w", BUCKETS), 6, 1000)
+    await spooled.adopt()
+    committed: set[str] = set()
+
+    async def settle(delivery: Delivery) -> None:
+        await asyncio.sleep(chance.choice((0, 0.001, 0.01)))
+        if chance.random() < 0.2:
+            await delivery.release()
+        else:
+            committed.update(event.key for event in delivery.events)
+            await delivery.acknowledge()
+
+    async def take(group: asyncio.TaskGroup) -> None:
+        async with contextlib.aclosing(spooled.deliveries()) as deliveries:
+            async for delivery in deliveries:
+                group.create_task(settle(delivery))
+
+    async def send(key: str) -> str | None:
+        await asyncio.sleep(chance.random() / 5)
+        body = json.dumps({"Records": [record(key)]}).encode()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(chance.choice((0.003, 1, 1, 1))):  # some go away
+                return key if await spooled.accept(body) else None
+        return None
+
+    async with asyncio.TaskGroup() as group:
+        taking = group.create_task(take(group))
+        accepted = {key for key in await asyncio.gather(*(send(f"{n:03}.mp4") for n in range(120))) if key}
+        assert len(accepted) > 60
+        async with asyncio.timeout(5):
+            while not committed >= accepted or spool.items:
+                await asyncio.sleep(0.005)
+        taking.cancel()
+
+
 async def test_webhook_when_nothing_can_be_kept() -> None:
     """503, so that the sender keeps it; unless it is committed all the same."""
     case, ledger = WebhookCase(), Ledger()

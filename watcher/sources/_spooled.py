@@ -63,6 +63,8 @@ class Spooled:
         """Those in memory, waiting or on their way."""
         self._kept = 0
         """About how many are on disk and not committed; what :meth:`adopt` counts sets it right."""
+        self._left = False
+        """Whether some may be on disk that are not in memory. Said too often it costs a look, never a message."""
         self._flood = 0.0
         """Until when it is one."""
         self._done: set[int] = set()
@@ -104,17 +106,23 @@ class Spooled:
         loop.call_soon(self._turned, loop.time())
         try:
             seq = await self._spool.keep(message.body)
-        except BaseException as error:
+        except WatcherError:
             self._kept -= 1
-            if isinstance(error, WatcherError):
-                return False
+            return False
+        except BaseException:  # whoever sent it is gone, and it may have been written down
+            self._look()
             raise
         if message.committed:
             self._drop(seq)
         elif message in self._open:
             message.seq = seq
-        self._changed.set()
+        else:
+            self._look()
         return True
+
+    def _look(self) -> None:
+        self._left = True
+        self._changed.set()
 
     def _turned(self, began: float) -> None:
         now = asyncio.get_running_loop().time()
@@ -163,6 +171,8 @@ class Spooled:
     def _leave(self, message: _Message, *, committed: bool) -> None:
         self._open.discard(message)
         message.settle(committed)
+        if message.seq is not None and not committed:
+            self._left = True
         self._changed.set()
 
     def _drop(self, seq: int) -> None:
@@ -188,7 +198,7 @@ class Spooled:
         """Look for what is kept, if there is something and it is time; else wait until something changes."""
         self._changed.clear()
         now = time.monotonic()
-        left = self._kept > len(self._held) and len(self._open) < self._room
+        left = self._left and len(self._open) < self._room
         adoption = self._adopted + ADOPT
         due = min(self._again, adoption) if left else adoption
         if now < due:
@@ -200,20 +210,20 @@ class Spooled:
             await (self.adopt() if now >= adoption else self._read_kept())
         except WatcherError as error:
             _log.warning("what is kept can't be read", source=self._name, error=str(error))
+            self._left = True
             self._again, self._adopted = now + PAUSES[-1], now
 
     async def adopt(self) -> None:
         """Count what is kept, and what was by a daemon that is gone."""
         self._adopted = time.monotonic()
         self._kept = await self._spool.adopt() - len(self._done)
+        self._left = True
 
     async def _read_kept(self) -> None:
         """Some of what is on disk, from where it was left, so that what fails again and again stops nothing else."""
+        self._left = False  # what comes to lie there while the disk is read says so
         found = await self._spool.kept(self._behind, BATCH, self._held | self._done)
+        self._left = self._left or bool(found) or self._behind > 0
+        self._behind = found[-1].seq if found else 0
         for item in found:
-            self._behind = item.seq
             self._enter(_Message(item.body, item.seq))
-        if not found:
-            if self._behind == 0:  # there was less than it seemed
-                self._kept = len(self._held)
-            self._behind = 0
