@@ -175,6 +175,12 @@ _REFUSED = {
     "401", "403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken",
     "RequestTimeTooSkewed", "AuthFailure", "InvalidClientTokenId", "AccountProblem", "AllAccessDisabled",
 }  # fmt: skip
+_BUSY = {
+    "SlowDown", "RequestTimeout", "RequestThrottled", "RequestThrottledException", "Throttling", "ThrottlingException",
+    "ThrottledException", "TooManyRequests", "TooManyRequestsException", "RequestLimitExceeded",
+    "BandwidthLimitExceeded", "OverLimit", "KmsThrottled", "KMS.ThrottlingException", "OperationAborted",
+}  # fmt: skip
+"""What a service says that has too much to do: SQS with the status of a refusal, others with that of a mistake."""
 _SKEW = 300.0
 """Seconds by which clocks may differ before requests are refused for it; AWS takes fifteen minutes."""
 _GONE = {
@@ -199,6 +205,8 @@ def translated(error: Exception, what: str) -> WatcherError:
     code = str(response.get("Error", {}).get("Code", ""))
     message = str(response.get("Error", {}).get("Message", "")) or code
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    if code in _BUSY:
+        return TransientError(f"{what}: {message}")
     if code in _GONE:
         return PermanentError(f"{what}: {_GONE[code]}")
     if code in _NOT_FOUND:
@@ -207,7 +215,7 @@ def translated(error: Exception, what: str) -> WatcherError:
         return ObjectSuperseded(f"{what} was overwritten since it was seen")
     if code in _REFUSED or status in (401, 403):
         return AccessRefused(f"{what}: {message}; {_what_to_check(response)}")
-    if status in (429, 500, 502, 503, 504) or status == 0 or code in ("SlowDown", "RequestTimeout"):
+    if status in (0, 429, 500, 502, 503, 504):
         return TransientError(f"{what}: {message}")
     return PermanentError(f"{what}: {message}")
 

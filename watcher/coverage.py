@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 from watcher.catalog import Catalog
@@ -96,7 +97,7 @@ async def look(settings: Settings, catalog: Catalog) -> list[Gap]:
     found: list[Gap] = []
     facts = [(queue, await queue.attributes()) for queue in queues]
     for queue, attributes in facts:
-        found += [Gap(f"sources.{queue.name}", message) for message in _queue_gaps(attributes)]
+        found += [Gap(f"sources.{queue.name}", message) for message in queue_gaps(attributes)]
     for name, storage in settings.storages.items():
         prefixes = list(catalog.watched(name))
         if not isinstance(storage, S3Storage) or not prefixes:
@@ -114,8 +115,11 @@ async def look(settings: Settings, catalog: Catalog) -> list[Gap]:
     return found
 
 
-def _queue_gaps(attributes: Mapping[str, str]) -> list[str]:
+def queue_gaps(attributes: Mapping[str, str]) -> list[str]:
+    """What is wrong with a queue, by its attributes (SQS's GetQueueAttributes): what it takes, from whom, how often."""
     found = []
+    if "Policy" in attributes and not _lets_send(attributes["Policy"]):
+        found.append("its policy lets nobody send: allow sqs:SendMessage to s3.amazonaws.com (or sns, or events)")
     if int(attributes.get("MaximumMessageSize", SMALL)) < SMALL:
         found.append("MaximumMessageSize is so small that notifications may not fit")
     try:
@@ -125,6 +129,21 @@ def _queue_gaps(attributes: Mapping[str, str]) -> list[str]:
     if most < 5:
         found.append(f"after {most} receives a message goes to the dead-letter queue: a few restarts would do that")
     return found
+
+
+def _lets_send(policy: str) -> bool:
+    """Whether a policy allows anybody to send; one that can't be read is left to the service to judge."""
+    try:
+        statements = json.loads(policy)["Statement"]
+        allowed = [_several(item["Action"]) for item in _several(statements) if item["Effect"] == "Allow"]
+    except (ValueError, TypeError, KeyError):
+        return True
+    return any(fnmatchcase("sqs:sendmessage", str(action).lower()) for actions in allowed for action in actions)
+
+
+def _several(value: Any) -> list[Any]:
+    """The language of policies writes one without a list."""
+    return value if isinstance(value, list) else [value]
 
 
 async def apply(settings: Settings, gap: Gap) -> None:

@@ -9,14 +9,24 @@ import sys
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
 import pytest_asyncio
+from botocore.exceptions import ClientError
 from pydantic import SecretStr
 
 from tests import parts
-from watcher.errors import AccessRefused, ObjectNotFound, ObjectSuperseded, PermanentError, WatcherError
+from watcher import aws
+from watcher.errors import (
+    AccessRefused,
+    ObjectNotFound,
+    ObjectSuperseded,
+    PermanentError,
+    TransientError,
+    WatcherError,
+)
 from watcher.model.objects import ObjectInfo
 from watcher.storage import cos, local, memory, s3
 from watcher.storage.base import Storage
@@ -245,6 +255,27 @@ async def test_s3_errors_are_translated(moto: str, tmp_path: Path) -> None:
         with pytest.raises(WatcherError, match="bucket b"):
             await storage.check()
         assert tmp_path.exists()
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (403, "RequestThrottled", TransientError),  # of SQS, with the status of a refusal
+        (403, "OverLimit", TransientError),
+        (400, "ThrottlingException", TransientError),
+        (409, "OperationAborted", TransientError),
+        (503, "SlowDown", TransientError),
+        (500, "InternalError", TransientError),
+        (403, "AccessDenied", AccessRefused),
+        (403, "", AccessRefused),
+        (404, "NoSuchBucket", PermanentError),
+        (400, "KMS.DisabledException", PermanentError),
+    ],
+)
+def test_what_an_answer_means(status: int, code: str, kind: type[WatcherError]) -> None:
+    """A service that has too much to do is asked again, whatever the status it says so with."""
+    answer: Any = {"Error": {"Code": code, "Message": "m"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    assert type(aws.translated(ClientError(answer, "GetObject"), "x")) is kind
 
 
 def test_cos_end_points() -> None:

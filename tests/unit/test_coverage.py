@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
-from watcher.coverage import gaps, mended
+from watcher.coverage import gaps, mended, queue_gaps
 
 ARN = "arn:aws:sqs:us-east-1:000000000000:events"
 
@@ -66,3 +67,29 @@ def test_other_ways_can_not_be_looked_into() -> None:
     """A topic, or EventBridge, may well send to the queue."""
     assert gaps({"TopicConfigurations": [{}]}, ARN, ["in/"]) == []
     assert gaps({"EventBridgeConfiguration": {}}, ARN, ["in/"]) == []
+
+
+def statement(action: Any, effect: str = "Allow") -> dict[str, Any]:
+    return {"Effect": effect, "Principal": {"Service": "s3.amazonaws.com"}, "Action": action, "Resource": ARN}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        ({}, ""),
+        ({"MaximumMessageSize": "262144", "RedrivePolicy": json.dumps({"maxReceiveCount": 10})}, ""),
+        ({"MaximumMessageSize": "1024"}, "notifications may not fit"),
+        ({"RedrivePolicy": json.dumps({"maxReceiveCount": "2"})}, "after 2 receives"),
+        ({"RedrivePolicy": "{"}, ""),
+        ({"Policy": json.dumps({"Statement": [statement("sqs:SendMessage")]})}, ""),
+        ({"Policy": json.dumps({"Statement": statement(["SQS:ReceiveMessage", "SQS:*"])})}, ""),
+        ({"Policy": json.dumps({"Statement": [statement("sqs:ReceiveMessage")]})}, "lets nobody send"),
+        ({"Policy": json.dumps({"Statement": [statement("sqs:SendMessage", "Deny")]})}, "lets nobody send"),
+        ({"Policy": "of another kind"}, ""),
+    ],
+)
+def test_queues(attributes: dict[str, str], expected: str) -> None:
+    """A queue that messages do not fit in, that puts them aside too soon, or that nobody may send to."""
+    found = queue_gaps(attributes)
+    assert expected in "; ".join(found)
+    assert bool(found) == bool(expected)
