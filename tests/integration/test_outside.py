@@ -24,7 +24,7 @@ from watcher.errors import (
 from watcher.media import ranges
 from watcher.model.objects import URL, ObjectInfo
 from watcher.notifiers.base import Message
-from watcher.notifiers.webhook import Options, WebhookNotifier
+from watcher.notifiers.webhook import Options, Poster, WebhookNotifier
 from watcher.outside import Fetcher, Guard
 from watcher.storage._url import UrlStorage
 
@@ -303,7 +303,8 @@ async def test_an_address_is_read_only(web: Web, tmp_path: Path) -> None:
 async def test_callbacks_are_guarded_too() -> None:
     """One that a request named is given up when it leads inside, by number or by name."""
     for url in ("http://127.0.0.1:9/hook", "http://localhost:9/hook"):
-        notifier = WebhookNotifier("n", Options(url=url), Guard())  # type: ignore[arg-type]
-        async with notifier:
-            with pytest.raises(PermanentError, match="private address"):
-                await notifier.publish(Message("e", "t", "w", b"{}"))
+        poster = Poster(Guard())
+        notifier = WebhookNotifier("n", Options(url=url), poster)  # type: ignore[arg-type]
+        with pytest.raises(PermanentError, match="private address"):
+            await notifier.publish(Message("e", "t", "w", b"{}"))
+        await poster.close()

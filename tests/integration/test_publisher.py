@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
+import ssl
 import time
-from collections.abc import AsyncIterator
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from aiohttp import test_utils, web
 
 from tests import parts
 from watcher import publisher as module
@@ -18,6 +23,7 @@ from watcher.errors import PermanentError, TransientError
 from watcher.mps import files
 from watcher.notifiers.base import Message
 from watcher.notifiers.memory import MemoryNotifier, Options
+from watcher.outside import Guard
 from watcher.publisher import Publisher
 from watcher.state.store import State
 from watcher.state.tasks import OutgoingEvent, add_events
@@ -139,6 +145,126 @@ async def test_urls_of_workflows_are_signed(state: State, receiver: parts.HttpRe
     assert stamp > time.time()
     assert request.event["Sign"] == hashlib.md5(f"{stamp}k".encode()).hexdigest()
     assert request.path == "/x?a=1"
+
+
+@asynccontextmanager
+async def hooks(answer: Callable[[web.Request], Awaitable[None]]) -> AsyncIterator[str]:
+    """A receiver that answers 200 after ``answer``; its address."""
+
+    async def handle(request: web.Request) -> web.Response:
+        await answer(request)
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/{tail:.*}", handle)
+    server = test_utils.TestServer(app)
+    await server.start_server()
+    yield str(server.make_url("/"))
+    await server.close()
+
+
+def address(url: str, *, trusted: bool = False) -> str:
+    return json.dumps({"url": url, "key": "", "trusted": trusted})
+
+
+async def test_many_addresses_take_turns(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each task may name one of its own: a few are told at once, over one pool of connections, each in its order."""
+    monkeypatch.setattr(module, "AT_ONCE", 8)
+    contexts: list[object] = []
+    create = ssl.create_default_context
+    monkeypatch.setattr(ssl, "create_default_context", lambda **given: contexts.append(1) or create(**given))
+    got: dict[str, list[str]] = defaultdict(list)
+    now = most = 0
+
+    async def answer(request: web.Request) -> None:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0.001)
+        got[request.path].append(request.headers["X-Watcher-Event-Id"])
+        now -= 1
+
+    async with hooks(answer) as url:
+        for number in range(3):
+            await put(state, number, *(address(f"{url}{task}") for task in range(200)))
+        assert len(await state.outbox.destinations()) == 200
+        publisher = Publisher(state, {}, Guard(["127.0.0.1"]))
+        task = asyncio.create_task(publisher.run())
+        assert await publisher.flush(30)
+        task.cancel()
+        await asyncio.wait([task])
+    assert got == {f"/{number}": ["e0", "e1", "e2"] for number in range(200)}
+    assert 2 <= most <= 8
+    assert len(contexts) == 1
+
+
+async def test_addresses_that_hang_hold_up_no_other(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What requests name takes no place of what workflow files name, nor of the notifiers of the settings."""
+    monkeypatch.setattr(module, "AT_ONCE", 2)
+    got: list[str] = []
+
+    async def answer(request: web.Request) -> None:
+        if request.path == "/hangs":
+            await asyncio.sleep(60)
+        got.append(request.path)
+
+    a = MemoryNotifier("a", Options())
+    async with hooks(answer) as url:
+        await put(state, 0, *(address(f"{url}hangs?{number}") for number in range(5)))
+        publisher = Publisher(state, {"a": a}, Guard(["127.0.0.1"]))
+        task = asyncio.create_task(publisher.run())
+        await asyncio.sleep(0.2)
+        await put(state, 1, A, *(address(f"{url}{number}", trusted=True) for number in range(5)))
+        publisher.wake()
+        async with asyncio.timeout(5):
+            while len(got) < 5 or not a.received:
+                await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait([task])
+    assert sorted(got) == [f"/{number}" for number in range(5)]
+
+
+async def test_a_long_backlog_waits_for_its_turn(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that has much to be told does not keep its place for as long as that takes."""
+    monkeypatch.setattr(module, "AT_ONCE", 1)
+    monkeypatch.setattr(module, "SERVED", 0.05)
+    got: list[str] = []
+
+    async def answer(request: web.Request) -> None:
+        await asyncio.sleep(0.01)
+        got.append(request.path)
+
+    async with hooks(answer) as url:
+        for number in range(30):
+            await put(state, number, address(f"{url}long"))
+        await put(state, 30, address(f"{url}short"))
+        publisher = Publisher(state, {}, Guard(["127.0.0.1"]))
+        task = asyncio.create_task(publisher.run())
+        assert await publisher.flush(10)
+        task.cancel()
+        await asyncio.wait([task])
+    assert got.count("/long") == 30
+    assert got.index("/short") < 30
+
+
+async def test_a_mistake_of_a_notifier_ends_no_other(state: State) -> None:
+    """It is tried again like what is away; the others go on."""
+
+    class Broken(MemoryNotifier):
+        """Raises what nobody expects, once."""
+
+        broken = True
+
+        async def publish(self, message: Message) -> None:
+            if self.broken:
+                self.broken = False
+                raise ZeroDivisionError
+            await super().publish(message)
+
+    a, b = Broken("a", Options()), MemoryNotifier("b", Options())
+    await put(state, 0, A, B)
+    await run(state, a, b)
+    assert [len(notifier.received) for notifier in (a, b)] == [1, 1]
 
 
 @pytest.mark.parametrize(

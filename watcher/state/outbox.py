@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Select, func, select, update
 
 from watcher.state import schema
 from watcher.state.database import Database
@@ -49,6 +50,18 @@ class Undelivered:
     create_time: float
 
 
+@cache
+def _destinations() -> Select[Any]:
+    """It jumps from destination to destination in the index, so that the length of a backlog does not matter."""
+    table, others = schema.outbox, schema.outbox.alias()
+    name = select(func.min(table.c.destination).label("name")).where(table.c.status == "PENDING").cte(recursive=True)
+    following = select(func.min(others.c.destination)).where(
+        others.c.status == "PENDING", others.c.destination > name.c.name
+    )
+    name = name.union_all(select(following.scalar_subquery()).where(name.c.name.is_not(None)))
+    return select(name.c.name)
+
+
 class Outbox:
     """See the module."""
 
@@ -57,9 +70,9 @@ class Outbox:
 
     async def destinations(self) -> set[str]:
         """Those that events wait for."""
-        table = schema.outbox
-        query = select(table.c.destination).where(table.c.status == "PENDING").distinct()
-        return await self._database.run(lambda connection: {row.destination for row in connection.execute(query)})
+        return await self._database.run(
+            lambda connection: {row.name for row in connection.execute(_destinations()) if row.name is not None}
+        )
 
     async def next(self, destination: str, limit: int = 100) -> list[Pending]:
         """The oldest undelivered events of a destination, in order."""
