@@ -129,7 +129,7 @@ class Discovery:
             await storage.__aexit__(None, None, None)
         await self.state.__aexit__(None, None, None)
 
-    async def until(self, condition: Callable[[], Any], timeout: float = 20) -> None:
+    async def until(self, condition: Callable[[], Any], timeout: float = 40) -> None:
         """Wait for it; a coroutine function is asked again and again."""
         deadline = time.monotonic() + timeout
         while True:

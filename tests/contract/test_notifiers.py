@@ -184,7 +184,7 @@ def _taken(moto: str, url: str, taken: list[bytes]) -> list[bytes]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.01)
 

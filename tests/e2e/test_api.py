@@ -327,7 +327,7 @@ def test_schedules_run_as_graphs(service: Service, clip: Path) -> None:
 
     with Image.open(service.root / "out" / picture.Path.lstrip("/")) as image:
         assert image.size == (256, 144)
-    event = parts.wait_for(lambda: list((service.root / "events").glob("*")), 10)
+    event = parts.wait_for(lambda: list((service.root / "events").glob("*")))
     told = json.loads(event[0].read_text())
     assert (told["EventType"], told["WorkflowTaskEvent"]) == ("ScheduleTask", None)
     assert told["ScheduleTaskEvent"]["TaskId"] == found["TaskId"]
@@ -408,7 +408,7 @@ def test_inputs_from_outside(service: Service, clip: Path, receiver: parts.HttpR
     silent = client.call("ProcessMedia", InputInfo=source(), **asked, TaskNotifyConfig=hook)["TaskId"]
     service.finished(client, silent)
     assert service.daemon
-    parts.wait_for(lambda: "private address" in service.daemon.text(), 10)
+    parts.wait_for(lambda: "private address" in service.daemon.text())
     assert receiver.requests == []
 
 
@@ -438,7 +438,7 @@ def test_sessions_and_tasks_survive_a_kill(service: Service, clip: Path) -> None
     assert (service.root / "out" / "in" / f"y_animatedGraphic_{definition}.gif").is_file()
     # A reload reads the files anew and keeps what requests made.
     service.daemon.process.send_signal(1)
-    parts.wait_for(lambda: "reloaded" in service.daemon.text(), 10)
+    parts.wait_for(lambda: "reloaded" in service.daemon.text())
     assert client.call("DescribeWorkflows", Status="Enabled")["TotalCount"] == 1
     newer = client.call("CreateAnimatedGraphicsTemplate", Fps=4)["Definition"]
     client.call("DeleteAnimatedGraphicsTemplate", Definition=newer)
@@ -531,13 +531,13 @@ def test_files_and_requests_side_by_side(service: Service, clip: Path) -> None:
         yaml.safe_dump({"ScheduleName": "of a file", "Trigger": rule, "Activities": graph(), "OutputDir": "/o/"})
     )
     service.daemon.process.send_signal(1)
-    parts.wait_for(lambda: client.call("DescribeSchedules")["TotalCount"] == 1, 10)
+    parts.wait_for(lambda: client.call("DescribeSchedules")["TotalCount"] == 1)
     service.daemon.write_workflow("taken.yaml", parts.workflow(IN, WorkflowName="of a request"))
     service.daemon.process.send_signal(1)
-    parts.wait_for(lambda: "made through the API" in service.daemon.text(), 10)
+    parts.wait_for(lambda: "made through the API" in service.daemon.text())
     assert client.call("DescribeWorkflows")["TotalCount"] == 2
     (service.root / "in" / "x.mp4").write_bytes(clip.read_bytes())
-    parts.wait_for(lambda: client.call("DescribeTasks", Status="FINISH")["TotalCount"] == 1, 30)
+    parts.wait_for(lambda: client.call("DescribeTasks", Status="FINISH")["TotalCount"] == 1)
 
 
 def test_requests_and_the_command_line(service: Service) -> None:
@@ -554,7 +554,7 @@ def test_requests_and_the_command_line(service: Service) -> None:
     assert f"request, {number}" in " ".join(watcher("list").split())
     assert "it is not enabled" in watcher("match", f"{IN}/a.mp4")
     assert "in the state; the running service reads it now" in " ".join(watcher("enable", "asked").split())
-    parts.wait_for(lambda: client.call("DescribeWorkflows", Status="Enabled")["TotalCount"] == 1, 10)
+    parts.wait_for(lambda: client.call("DescribeWorkflows", Status="Enabled")["TotalCount"] == 1)
     assert "asked would start" in watcher("match", f"{IN}/a.mp4")
     assert "already" in watcher("enable", "asked")
 
@@ -586,7 +586,7 @@ def test_key_pairs_come_and_go(service: Service) -> None:
     words = made.split()
     pair = {"secret_id": words[words.index("SecretId") + 1], "secret_key": words[words.index("SecretKey") + 1]}
     client = service.client(pair)
-    parts.wait_for(lambda: refused_or_ok(client, "DescribeWorkflows") == "", 10)
+    parts.wait_for(lambda: refused_or_ok(client, "DescribeWorkflows") == "")
     shown = watcher("list")
     assert pair["secret_id"] in shown
     assert pair["secret_key"] not in shown
@@ -596,7 +596,7 @@ def test_key_pairs_come_and_go(service: Service) -> None:
     assert "there is no key pair" in watcher("revoke", "AKIDnobody")
     assert "is not one of" in watcher("create", "--rights", "king")
     assert "is revoked" in watcher("revoke", pair["secret_id"])
-    parts.wait_for(lambda: refused_or_ok(client, "DescribeWorkflows") == "AuthFailure.SecretIdNotFound", 10)
+    parts.wait_for(lambda: refused_or_ok(client, "DescribeWorkflows") == "AuthFailure.SecretIdNotFound")
     assert (service.daemon.database.stat().st_mode & 0o777) == 0o600
 
 

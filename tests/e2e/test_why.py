@@ -57,7 +57,7 @@ def test_strange_messages_are_kept_and_read_again(tmp_path: Path, moto: str, cli
         s3.put_object(Bucket="why-b", Key="in/x.mp4", Body=clip.read_bytes())
         sqs.send_message(QueueUrl=queue, MessageBody=json.dumps({"Records": [record("in/x.mp4", "why-b")]}))
         sqs.send_message(QueueUrl=queue, MessageBody="what is this?")
-        parts.wait_for(lambda: daemon.query("select count(*) from quarantine")[0][0] == 2, 30)
+        parts.wait_for(lambda: daemon.query("select count(*) from quarantine")[0][0] == 2)
         attributes = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
 
         def left() -> int:

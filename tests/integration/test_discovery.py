@@ -818,7 +818,7 @@ async def test_d24_a_webhook_while_the_store_is_away(
         async def live() -> bool:
             return await found.keys() == ["live.mp4"]
 
-        await found.until(live, 5)
+        await found.until(live)
     store.fail_always.clear()
     await found.unspooled()
     await found.check()

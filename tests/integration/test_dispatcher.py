@@ -57,7 +57,7 @@ class Rig:
         self.source.put(ObjectEvent("b-1250000000", key, "m", **fields))
 
     async def acknowledged(self, count: int) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while len(self.source.acknowledged) < count:
                 await asyncio.sleep(0.005)
 
@@ -121,7 +121,7 @@ async def test_trouble_with_the_storage_releases_the_event(rig: Rig, error: Exce
     rig.storage.error = error
     rig.storage.fails = 1
     rig.notify("a.mp4")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not rig.source.released:
             await asyncio.sleep(0.005)
     assert await rig.keys() == []
@@ -143,7 +143,7 @@ async def test_trouble_with_the_state_releases_everything(rig: Rig, monkeypatch:
 
     monkeypatch.setattr(rig.state.ledger, "intake", failing)
     rig.notify("a.mp4", info=info)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not rig.source.released:
             await asyncio.sleep(0.005)
     rig.notify("a.mp4", info=info)

@@ -279,7 +279,7 @@ async def test_cancelling_kills_the_whole_group(contained: Containment, tmp_path
                     commands.append(Path(f"/proc/{entry.name}/cmdline").read_text(errors="replace"))
         return any(needle in command for command in commands)
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not alive():
             await asyncio.sleep(0.02)
     task.cancel()

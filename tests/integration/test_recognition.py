@@ -304,7 +304,7 @@ async def test_a_crash_fails_one_request(strongest: Containment, folder: Path, s
     with pytest.raises(MediaError, match="a picture can't be read"):
         await model.ask({"pictures": [str(folder / "absent.jpg")]})
     assert model.running
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while model.running:
             await asyncio.sleep(0.05)
     await model.close()
