@@ -38,7 +38,7 @@ from watcher.metrics import Metrics
 from watcher.metrics import serving as serving_metrics
 from watcher.model.objects import URL
 from watcher.outside import Fetcher, Guard
-from watcher.publisher import Publisher
+from watcher.publisher import PUBLISH, Publisher
 from watcher.runner import Runner
 from watcher.settings import Settings
 from watcher.sources.base import Source
@@ -463,7 +463,8 @@ class Daemon:
                     if lost:
                         _log.warning("taking over from a daemon that is gone", tasks=lost)
                         parts.runner.wake()
-                    await parts.state.leases.purge(DAEMON, 86_400.0)
+                    for prefix in (DAEMON, PUBLISH):  # addresses of tasks come and go
+                        await parts.state.leases.purge(prefix, 86_400.0)
                 current = parts.dispatcher.catalog
                 if current is not None and await parts.state.workflows.changes() != current.revision:
                     await refresh(parts)

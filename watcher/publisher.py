@@ -37,6 +37,8 @@ GIVE_UP_TRIES = 12
 IDLE = 5.0
 EACH = 1e-4
 """Seconds between two looks into the outbox, for each destination that has something there."""
+PUBLISH = "publish/"
+"""What the names of the leases of destinations begin with."""
 LEASE = 400.0
 """Seconds for which one daemon tells a destination: longer than the longest pause."""
 SERVED = 60.0
@@ -194,7 +196,7 @@ class Publisher:
         """Whether this daemon is the one that tells this destination, so that events stay in order."""
         if not self._state.database.shared:
             return True
-        name = f"publish/{hashlib.blake2b(destination.encode(), digest_size=16).hexdigest()}"
+        name = f"{PUBLISH}{hashlib.blake2b(destination.encode(), digest_size=16).hexdigest()}"
         return await self._state.leases.take(name, self._owner, LEASE) is not None
 
     async def _send(self, event: Pending, line: _Line) -> bool:

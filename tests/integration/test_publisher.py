@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from aiohttp import test_utils, web
+from sqlalchemy import func, select
 
 from tests import parts
 from watcher import publisher as module
@@ -25,6 +26,8 @@ from watcher.notifiers.base import Message
 from watcher.notifiers.memory import MemoryNotifier, Options
 from watcher.outside import Guard
 from watcher.publisher import Publisher
+from watcher.state import schema
+from watcher.state._postgresql import PostgresqlBackend
 from watcher.state.store import State
 from watcher.state.tasks import OutgoingEvent, add_events
 
@@ -245,6 +248,33 @@ async def test_a_long_backlog_waits_for_its_turn(state: State, monkeypatch: pyte
         await asyncio.wait([task])
     assert got.count("/long") == 30
     assert got.index("/short") < 30
+
+
+async def test_one_of_several_daemons_tells_a_destination(postgresql: Callable[[], str]) -> None:
+    """All that share the state may; one does, so that events stay in order. What it held is forgotten after a day."""
+    backend = postgresql()
+    a, b = MemoryNotifier("a", Options()), MemoryNotifier("b", Options())
+    async with State(PostgresqlBackend(backend)) as one, State(PostgresqlBackend(backend)) as other:
+        for number in range(20):
+            await put(one, number, A)
+        publishers = [
+            Publisher(state, {"a": a, "b": b}, owner=name) for state, name in ((one, "one"), (other, "other"))
+        ]
+        tasks = [asyncio.create_task(publisher.run()) for publisher in publishers]
+        for number in range(20, 40):
+            await put(other, number, A, B)
+            for publisher in publishers:
+                publisher.wake()
+        assert await publishers[0].flush(30)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        held = select(func.count()).select_from(schema.leases).where(schema.leases.c.name.startswith(module.PUBLISH))
+        for age, left in ((3600.0, 2), (-3600.0, 0)):
+            await one.leases.purge(module.PUBLISH, age)
+            assert await one.database.read(lambda connection: connection.execute(held).scalar_one()) == left
+    assert [message.event_id for message in a.received] == [f"e{number}" for number in range(40)]
+    assert [message.event_id for message in b.received] == [f"e{number}" for number in range(20, 40)]
 
 
 async def test_a_mistake_of_a_notifier_ends_no_other(state: State) -> None:
