@@ -51,6 +51,7 @@ from watcher.steps._encoders import EncoderOptions
 from watcher.storage._url import UrlStorage
 from watcher.storage.base import Storage
 from watcher.storage.s3 import S3Storage
+from watcher.together import is_set
 from watcher.verifying import Rules
 from watcher.worker import Worker
 
@@ -337,8 +338,7 @@ class Daemon:
 
     async def _ready(self, parts: Parts, started: float) -> None:
         """Ready is: what is dropped from now on is heard of."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(parts.dispatcher.listening.wait(), LISTEN)
+        await is_set(parts.dispatcher.listening, LISTEN)
         calm()
         current = parts.dispatcher.catalog
         assert current is not None  # noqa: S101

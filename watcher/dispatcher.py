@@ -25,6 +25,7 @@ from watcher.state.meters import CatalogChangedError
 from watcher.state.store import State
 from watcher.state.unready import Unready
 from watcher.storage.base import Storage
+from watcher.together import is_set
 from watcher.verifying import HEADS, Rules, Verified, Verifier
 
 _log = log.get("dispatcher")
@@ -303,11 +304,8 @@ class Dispatcher:
                     continue
             except WatcherError as error:
                 _log.warning("objects that were not ready can't be looked at", error=str(error))
-            try:
-                await asyncio.wait_for(self._unready.wait(), LOOK_IDLE if due is None else LOOK)
-            except TimeoutError:
-                continue
-            self._unready.clear()
+            if await is_set(self._unready, LOOK_IDLE if due is None else LOOK):
+                self._unready.clear()
 
     async def leads(self, name: str) -> bool:
         """Whether this daemon is the one that does something for all that share the state."""

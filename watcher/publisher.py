@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import json
 import math
@@ -26,6 +25,7 @@ from watcher.notifiers.webhook import Poster, WebhookNotifier
 from watcher.outside import Guard
 from watcher.state.outbox import Pending
 from watcher.state.store import State
+from watcher.together import is_set
 
 _log = log.get("publisher")
 
@@ -114,8 +114,7 @@ class Publisher:
                     due = looked + IDLE
                 self._serve_ready(group)
                 self.progress = time.monotonic()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), max(0.0, due - time.monotonic()))
+                await is_set(self._changed, due - time.monotonic())
 
     async def _look(self) -> None:
         """Take note of the destinations that events wait for."""

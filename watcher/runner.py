@@ -26,6 +26,7 @@ from watcher.planning import plan
 from watcher.reports import TaskReport, outgoing, reporting
 from watcher.state.store import State
 from watcher.state.tasks import MAX_ATTEMPTS, StaleOwnerError
+from watcher.together import is_set
 from watcher.worker import Worker
 
 _log = log.get("runner")
@@ -115,9 +116,7 @@ class Runner:
                         break
                     self._start(group, task)
                 self.progress = time.monotonic()
-                try:
-                    await asyncio.wait_for(self._wake.wait(), IDLE)
-                except TimeoutError:
+                if not await is_set(self._wake, IDLE):
                     await self._end_aborted()
 
     async def _end_waiting(self, group: asyncio.TaskGroup) -> None:

@@ -161,7 +161,8 @@ async def _until_ready(process: subprocess.Popen[bytes], ready: socket.socket, r
     loop = asyncio.get_running_loop()
     while process.poll() is None:
         try:
-            message = await asyncio.wait_for(loop.sock_recv(ready, 4096), 0.2)
+            async with asyncio.timeout(0.2):
+                message = await loop.sock_recv(ready, 4096)
         except TimeoutError:
             continue
         if b"READY=1" in message:

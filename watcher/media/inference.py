@@ -94,7 +94,8 @@ class ModelProcess:
         patience = LOAD
         while True:
             try:
-                line = await asyncio.wait_for(child.stdout.readline(), max(patience, self._stall))
+                async with asyncio.timeout(max(patience, self._stall)):
+                    line = await child.stdout.readline()
             except (TimeoutError, ValueError):
                 message = f"{self.provider}: stopped: no answer for {max(patience, self._stall):.0f} s"
                 raise MediaError("InternalError", message) from None

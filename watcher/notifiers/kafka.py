@@ -66,7 +66,8 @@ class KafkaNotifier(Notifier):
         producer, self._producer = self._producer, None
         if producer is not None:
             with contextlib.suppress(Exception):  # it is broken, or it is closed
-                await asyncio.wait_for(producer.stop(), self._options.timeout)
+                async with asyncio.timeout(self._options.timeout):
+                    await producer.stop()
             await kafka.closed()
 
     async def _connected(self) -> AIOKafkaProducer:

@@ -18,6 +18,7 @@ from watcher import log
 from watcher.errors import WatcherError
 from watcher.sources._reading import Read
 from watcher.sources.base import Delivery, Spool
+from watcher.together import is_set
 
 _log = log.get("source")
 
@@ -85,9 +86,7 @@ class Spooled:
         message = _Message(body)
         if len(self._open) < self._room:
             self._enter(message)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SOON):
-                    await message.known.wait()
+            await is_set(message.known, SOON)
             if message.committed:
                 return True
         if await self._keep(message):
@@ -202,9 +201,7 @@ class Spooled:
         adoption = self._adopted + ADOPT
         due = min(self._again, adoption) if left else adoption
         if now < due:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(due - now):
-                    await self._changed.wait()
+            await is_set(self._changed, due - now)
             return
         try:
             await (self.adopt() if now >= adoption else self._read_kept())

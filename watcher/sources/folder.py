@@ -9,7 +9,6 @@ its queue ran over, everything is scanned again.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fnmatch
 import os
 import re
@@ -29,6 +28,7 @@ from watcher.model.objects import ObjectEvent, ObjectInfo, Part, file_version
 from watcher.plugin import Seconds
 from watcher.sources._inotify import Hints, Observer, observe, open_for_writing, stop
 from watcher.sources.base import Bucket, Cursor, Delivery, Outstanding, Source, is_doubtful
+from watcher.together import is_set
 
 _log = log.get("folder")
 
@@ -180,8 +180,7 @@ class FolderSource(Source):
         due = min([next_scan, *(item.since + self._options.settle for item in self._pending.values())])
         if self._pending:
             due = max(due, now + min(0.25, self._options.settle / 2))  # many files settle in one look
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(hints.wake.wait(), max(0.0, due - now))
+        await is_set(hints.wake, due - now)
 
     async def _first_scan(self, cursor: Cursor) -> AsyncIterator[Delivery]:
         """What is there already is recorded and starts nothing, the first time ever; later it is a usual scan."""

@@ -11,7 +11,6 @@ grow; it never stands for the sweep.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from bisect import bisect_right
 from collections import deque
@@ -30,6 +29,7 @@ from watcher.plugin import Seconds
 from watcher.sources._page_memory import PageMemory, Same
 from watcher.sources._sweep_state import PrefixState, Range, SweepState
 from watcher.sources.base import Bucket, Cursor, Delivery, Outstanding, Page, Source, is_doubtful
+from watcher.together import is_set
 
 _log = log.get("s3_poll")
 
@@ -165,8 +165,7 @@ class S3PollSource(Source):
             wait = min(
                 [*(moment - now for moment in due), look if lanes else MONTH, MONTH if self._options.prefixes else IDLE]
             )
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._hurry.wait(), max(0.0, wait))
+            if await is_set(self._hurry, wait):
                 return
             if not due or time.time() >= min(due) or not lanes:
                 return
