@@ -65,8 +65,7 @@ def run(config: Config = None) -> None:
     import asyncio
     import signal
 
-    # Until the daemon listens to signals there is nothing to put in order, and Python loses a KeyboardInterrupt that
-    # comes in a callback, such as those of an import.
+    # As in __main__: the daemon listens to signals when it has something to put in order.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     from watcher import log, settings
     from watcher.daemon import Daemon
