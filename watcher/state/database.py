@@ -21,7 +21,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Engine, Table, inspect, select, text
+from sqlalchemy import CTE, ColumnElement, Connection, Engine, FromClause, Table, func, inspect, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError
 
@@ -179,6 +179,18 @@ def _answer(taken: Sequence[tuple[Operation, asyncio.Future[Any]]], outcomes: Se
 
 LONGEST_PAUSE = 3600.0
 """Seconds: nothing is put off for longer, so that what seems to be was put off before the clock was set back."""
+
+
+def each_value(table: Table, column: str, wanted: Callable[[FromClause], ColumnElement[bool]]) -> CTE:
+    """The values that a column has in the rows that are wanted, each once, as ``value``; and NULL at their end.
+
+    It jumps from value to value in an index that begins with what ``wanted`` asks for and goes on with the column, so
+    that it does not matter how many rows there are of each.
+    """
+    others = table.alias()
+    values = select(func.min(table.c[column]).label("value")).where(wanted(table)).cte(recursive=True)
+    following = select(func.min(others.c[column])).where(wanted(others), others.c[column] > values.c.value)
+    return values.union_all(select(following.scalar_subquery()).where(values.c.value.is_not(None)))
 
 
 def is_due(not_before: ColumnElement[float], now: float | ColumnElement[float]) -> ColumnElement[bool]:

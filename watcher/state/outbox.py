@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Select, func, select, update
 
 from watcher.state import schema
-from watcher.state.database import Database
+from watcher.state.database import Database, each_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +52,8 @@ class Undelivered:
 
 @cache
 def _destinations() -> Select[Any]:
-    """It jumps from destination to destination in the index, so that the length of a backlog does not matter."""
-    table, others = schema.outbox, schema.outbox.alias()
-    name = select(func.min(table.c.destination).label("name")).where(table.c.status == "PENDING").cte(recursive=True)
-    following = select(func.min(others.c.destination)).where(
-        others.c.status == "PENDING", others.c.destination > name.c.name
-    )
-    name = name.union_all(select(following.scalar_subquery()).where(name.c.name.is_not(None)))
-    return select(name.c.name)
+    found = each_value(schema.outbox, "destination", lambda of: of.c.status == "PENDING")
+    return select(found.c.value).where(found.c.value.is_not(None))
 
 
 class Outbox:
@@ -70,9 +64,7 @@ class Outbox:
 
     async def destinations(self) -> set[str]:
         """Those that events wait for."""
-        return await self._database.run(
-            lambda connection: {row.name for row in connection.execute(_destinations()) if row.name is not None}
-        )
+        return await self._database.run(lambda connection: set(connection.execute(_destinations()).scalars()))
 
     async def next(self, destination: str, limit: int = 100) -> list[Pending]:
         """The oldest undelivered events of a destination, in order."""

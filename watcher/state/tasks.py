@@ -18,6 +18,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Float,
+    FromClause,
     Row,
     Select,
     bindparam,
@@ -35,7 +36,7 @@ from watcher.model.order import Order
 from watcher.model.orders import parse_order
 from watcher.model.task import Status, StepResult, Task, new_task_id
 from watcher.state import schema
-from watcher.state.database import Database, insert_new, is_due, upsert
+from watcher.state.database import Database, each_value, insert_new, is_due, upsert
 from watcher.state.ledger import Match, task_row
 
 SESSION_WINDOW = 3 * 86_400.0
@@ -464,26 +465,23 @@ def _next(connection: Connection, now: float, limits: Mapping[int, int]) -> int 
 
 @cache
 def first_of_each(offline: bool, lane: int) -> Select[Any]:
-    """The first task that is due (at the parameter ``now``) of each workflow that has one. It jumps from workflow to
-    workflow in the queue's index, so that the length of a backlog does not matter. To put it together takes longer than
-    to run it."""
+    """The first task that is due (at the parameter ``now``) of each workflow that has one. To put the statement
+    together takes longer than to run it."""
     now = bindparam("now", type_=Float)
-    table, others, task = schema.tasks, schema.tasks.alias(), schema.tasks.alias()
+    task = schema.tasks.alias()
 
-    def queue(of: Any) -> ColumnElement[bool]:
+    def queue(of: FromClause) -> ColumnElement[bool]:
         found: ColumnElement[bool] = (of.c.status == "WAITING") & (of.c.offline == offline) & (of.c.lane == lane)
         return found
 
-    workflow = select(func.min(table.c.workflow_id).label("id")).where(queue(table)).cte(recursive=True)
-    following = select(func.min(others.c.workflow_id)).where(queue(others), others.c.workflow_id > workflow.c.id)
-    workflow = workflow.union_all(select(following.scalar_subquery()).where(workflow.c.id.is_not(None)))
+    workflow = each_value(schema.tasks, "workflow_id", queue)
     head = (
         select(task.c.seq)
-        .where(queue(task), task.c.workflow_id == workflow.c.id, is_due(task.c.not_before, now) | task.c.abort)
+        .where(queue(task), task.c.workflow_id == workflow.c.value, is_due(task.c.not_before, now) | task.c.abort)
         .order_by(task.c.priority.desc(), task.c.seq)
         .limit(1)
     )
-    seqs = select(head.scalar_subquery()).where(workflow.c.id.is_not(None))
+    seqs = select(head.scalar_subquery()).where(workflow.c.value.is_not(None))
     final = schema.tasks.alias()
     return select(final.c.seq, final.c.workflow_id, final.c.storage, final.c.priority).where(final.c.seq.in_(seqs))
 
